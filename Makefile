@@ -1,0 +1,72 @@
+# Latchkey.  `make` lists what there is.
+
+# The first Python that runs here and is new enough.
+ENOUGH := -c 'import sys; sys.exit(sys.version_info < (3, 11))'
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$p $(ENOUGH) 2>/dev/null && { echo $$p; break; }; done)
+PORT ?= 8000
+BIN := .venv/bin
+FLASK := $(BIN)/flask --app wsgi
+UV_COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
+	--custom-compile-command "make lock" --extra postgres --extra mysql pyproject.toml
+
+export PORT
+
+.DEFAULT_GOAL := help
+.PHONY: help install run test check lint format types drift migrate tour lock clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+install: .venv/server ## Install everything a server needs into .venv
+
+run: install migrate ## Install, migrate, and serve on http://127.0.0.1:8000 (PORT=… changes it)
+	@exec $(BIN)/gunicorn wsgi:app
+
+test: .venv/dev ## Install what tests need, and run them
+	$(BIN)/pytest --cov --cov-report=term
+
+check: lint types test drift ## Everything that CI checks, on this machine
+
+lint: .venv/dev ## Check style and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: .venv/dev ## Mend style and format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+types: .venv/dev ## Check types
+	$(BIN)/mypy
+
+drift: .venv/dev ## Check that migrations and openapi.json say what the code says
+	APP_ENV=testing FLASK="$(FLASK)" sh .ci/drift
+
+migrate: install ## Bring the database to the newest migration
+	$(FLASK) db upgrade
+
+tour: install ## Walk through the API of the running server with curl
+	@PATH="$(CURDIR)/$(BIN):$$PATH" sh docs/tour.sh http://127.0.0.1:$(PORT)
+
+lock: .venv/dev ## Compile requirements/*.txt anew from pyproject.toml
+	$(UV_COMPILE) --upgrade --output-file requirements/prod.txt
+	$(UV_COMPILE) --upgrade --group dev --constraint requirements/prod.txt --output-file requirements/dev.txt
+
+clean: ## Remove what was made here, but not the data in instance/
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .coverage htmlcov
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Each file below says that its list is installed, and is as old as the list was then.
+.venv/server: requirements/prod.txt | .venv/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
+.venv/dev: requirements/dev.txt | .venv/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@ .venv/server
+
+.venv/bin/python:
+	@"$(PYTHON)" $(ENOUGH) 2>/dev/null \
+		|| { echo "Latchkey needs Python 3.11 or newer: make PYTHON=/path/to/python3.11 …"; exit 1; }
+	@"$(PYTHON)" -m venv .venv \
+		|| { rm -rf .venv; echo "This Python cannot make virtual environments; on Debian: apt install python3-venv"; exit 1; }

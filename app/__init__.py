@@ -1,0 +1,65 @@
+"""Latchkey: a Flask back end that gets tokens right.  This page is its table of contents."""
+
+from pathlib import Path
+
+from flask import Flask
+
+from app import errors, http, logs
+from app.auth import tokens
+from app.auth.cli import tokens_cli
+from app.auth.guards import SECURITY_SCHEMES
+from app.auth.routes import blp as auth
+from app.database import database_url, engine_options
+from app.extensions import api, db, migrate
+from app.items.cli import seed
+from app.items.routes import blp as items
+from app.schemas import ErrorSchema
+from app.system.routes import blp as system
+from app.users import passwords
+from app.users.cli import users_cli
+from app.users.routes import blp as users
+
+__version__ = "0.1.0"
+
+BLUEPRINTS = (system, auth, users, items)
+COMMANDS = (users_cli, tokens_cli, seed)
+
+
+def create_app(config: object) -> Flask:
+    """The application of these settings (see `config.py`)."""
+    app = Flask(__name__, static_folder=None)
+    app.config.from_object(config)
+    url = database_url(app.config["DATABASE_URL"])
+    app.config.update(
+        SQLALCHEMY_DATABASE_URI=url,
+        SQLALCHEMY_ENGINE_OPTIONS=engine_options(url, app.config["THREADS"]),
+        API_TITLE="Latchkey",
+        API_VERSION=__version__,
+        OPENAPI_VERSION="3.1.0",
+        OPENAPI_URL_PREFIX="/",
+        OPENAPI_JSON_PATH="openapi.json",
+    )
+
+    # What every request meets, in this order.
+    logs.init_app(app)
+    http.init_app(app)
+
+    # Extensions.
+    db.init_app(app)
+    migrate.init_app(app, db, directory=str(Path(app.root_path).parent / "migrations"))
+    passwords.init_app(app)
+    tokens.init_app(app)
+    api.ERROR_SCHEMA = ErrorSchema
+    api.init_app(app)
+    for name, scheme in SECURITY_SCHEMES.items():
+        api.spec.components.security_scheme(name, scheme)
+
+    # Features.
+    for blueprint in BLUEPRINTS:
+        api.register_blueprint(blueprint)
+    for command in COMMANDS:
+        app.cli.add_command(command)
+
+    # Last, so that ours are the handlers that count.
+    errors.init_app(app)
+    return app

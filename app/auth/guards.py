@@ -1,0 +1,107 @@
+"""Who may call a route.  Each guard stands in line 2 of its view: it enforces the rule and documents it."""
+
+from collections.abc import Callable
+from contextlib import suppress
+from functools import wraps
+from typing import Any, TypeVar
+
+from flask import current_app
+from flask_jwt_extended.exceptions import JWTExtendedException
+from jwt import PyJWTError
+
+from app.auth.tokens import authenticate, caller
+from app.blueprint import Blueprint
+from app.errors import ApiError, Code
+
+View = TypeVar("View", bound=Callable[..., Any])
+
+ACCESS, REFRESH = "accessToken", "refreshToken"
+SECURITY_SCHEMES = {
+    ACCESS: {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
+    REFRESH: {"type": "http", "scheme": "bearer", "bearerFormat": "JWT", "description": "The refresh token."},
+}
+
+
+def _guard(check: Callable[[], None], **documentation: Any) -> Callable[[View], View]:
+    def decorate(view: View) -> View:
+        @wraps(view)
+        def guarded(*args: Any, **view_args: Any) -> Any:
+            check()
+            return view(*args, **view_args)
+
+        return Blueprint.doc(**documentation)(guarded)  # type: ignore[no-any-return]
+
+    return decorate
+
+
+def _check_login() -> None:
+    authenticate()
+
+
+def _check_login_if_any() -> None:
+    authenticate(optional=True)
+
+
+def _check_live_login_if_any() -> None:
+    with suppress(ApiError, JWTExtendedException, PyJWTError):  # where a password comes too, a dead token is none
+        authenticate(optional=True)
+
+
+def _check_refresh() -> None:
+    authenticate(refresh=True)
+
+
+def _check_fresh() -> None:
+    authenticate()
+    _require_fresh()
+
+
+def _check_admin() -> None:
+    authenticate()
+    _require_admin()
+
+
+def _check_fresh_admin() -> None:
+    authenticate()
+    _require_admin()
+    _require_fresh()
+
+
+def _require_admin() -> None:
+    if not caller.may_administer:
+        raise ApiError(Code.admin_required)
+
+
+def _require_fresh() -> None:
+    if not caller.is_fresh:
+        raise ApiError(Code.fresh_token_required)
+
+
+_401 = {401: "UNAUTHORIZED"}
+_403 = {403: "FORBIDDEN"}
+_BY_ACCESS: list[dict[str, list[str]]] = [{ACCESS: []}]
+
+# An access token.
+login_required = _guard(_check_login, security=_BY_ACCESS, responses=_401)
+# An access token or none; a bad one is refused.
+login_optional = _guard(_check_login_if_any, security=[{}, *_BY_ACCESS], responses=_401)
+# An access token or none; a bad one counts as none.
+live_login_optional = _guard(_check_live_login_if_any, security=[{}, *_BY_ACCESS], responses=_401)
+# A refresh token.
+refresh_required = _guard(_check_refresh, security=[{REFRESH: []}], responses=_401)
+# An access token that came from a password, not from a refresh.
+fresh_login_required = _guard(_check_fresh, security=_BY_ACCESS, responses=_401)
+# An administrator's access token.
+admin_required = _guard(_check_admin, security=_BY_ACCESS, responses=_401 | _403)
+# An administrator's access token that came from a password.
+fresh_admin_required = _guard(_check_fresh_admin, security=_BY_ACCESS, responses=_401 | _403)
+
+
+def switched_on(setting: str) -> Callable[[View], View]:
+    """Refuse where the operator has switched the feature off."""
+
+    def check() -> None:
+        if not current_app.config[setting]:
+            raise ApiError(Code.forbidden, f"This is switched off here, by the setting {setting}.")
+
+    return _guard(check, responses=_403)

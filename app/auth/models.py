@@ -1,0 +1,48 @@
+import uuid
+from datetime import datetime
+
+from sqlalchemy import ForeignKey, Index, String, Uuid
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.database import BigId, UTCDateTime, utcnow
+from app.extensions import Base
+
+USER_AGENT_LENGTH = 255
+IP_ADDRESS_LENGTH = 45  # an IPv6 address that embeds an IPv4 one
+
+
+class Session(Base):
+    """A login: one row, however often its refresh token is exchanged.  No row, no session.
+
+    `refresh_jti` is the refresh token that may be exchanged next; none, where
+    the session cannot be renewed.  `previous_jti` is the one that was exchanged
+    for it, at `rotated_at`.
+    """
+
+    __tablename__ = "sessions"
+    __table_args__ = (
+        Index(None, "user_id"),
+        Index(None, "expires_at"),
+        Base.__table_args__,
+    )
+
+    id: Mapped[uuid.UUID] = mapped_column(Uuid, primary_key=True, default=uuid.uuid4)
+    user_id: Mapped[int] = mapped_column(BigId, ForeignKey("users.id", ondelete="CASCADE"))
+    refresh_jti: Mapped[uuid.UUID | None] = mapped_column(Uuid)
+    previous_jti: Mapped[uuid.UUID | None] = mapped_column(Uuid)
+    rotated_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
+    created_at: Mapped[datetime] = mapped_column(UTCDateTime, default=utcnow)
+    last_used_at: Mapped[datetime] = mapped_column(UTCDateTime, default=utcnow)
+    expires_at: Mapped[datetime] = mapped_column(UTCDateTime)
+    user_agent: Mapped[str | None] = mapped_column(String(USER_AGENT_LENGTH))
+    ip_address: Mapped[str | None] = mapped_column(String(IP_ADDRESS_LENGTH))
+
+
+class RevokedToken(Base):
+    """A single token that was logged out, kept until it would have expired."""
+
+    __tablename__ = "revoked_tokens"
+    __table_args__ = (Index(None, "expires_at"), Base.__table_args__)
+
+    jti: Mapped[uuid.UUID] = mapped_column(Uuid, primary_key=True)
+    expires_at: Mapped[datetime] = mapped_column(UTCDateTime)

@@ -1,0 +1,197 @@
+from typing import Any
+from uuid import UUID
+
+from flask import current_app, request
+from sqlalchemy import delete, select
+
+from app.auth.guards import fresh_login_required, live_login_optional, login_required, refresh_required, switched_on
+from app.auth.models import Session
+from app.auth.schemas import (
+    AccessTokenSchema,
+    CredentialsSchema,
+    EndSessionsArgs,
+    LoginSchema,
+    PasswordChangeSchema,
+    RegistrationSchema,
+    SessionsSchema,
+    TokensSchema,
+)
+from app.auth.service import (
+    Client,
+    end_session,
+    end_sessions,
+    exchange_refresh_token,
+    replace_password,
+    revoke_token,
+    start_session,
+    stop_renewal,
+    verify_caller,
+    verify_login,
+)
+from app.auth.tokens import Grant, caller, is_anonymous, issue_tokens
+from app.blueprint import Blueprint
+from app.database import unique_or, utcnow
+from app.errors import ApiError, Code
+from app.extensions import db, execute_write
+from app.schemas import MessageSchema
+from app.users.models import User
+from app.users.passwords import hash_password
+
+blp = Blueprint("auth", __name__, url_prefix="/api/v1/auth", description="Sign up, log in, stay logged in, log out.")
+
+
+def _client() -> Client:
+    return Client(request.user_agent.string or None, request.remote_addr)
+
+
+def _start_login(user: User) -> Grant:
+    return start_session(user, _client(), lasts=current_app.config["JWT_REFRESH_TOKEN_EXPIRES"])
+
+
+@blp.post("/register")
+@switched_on("REGISTRATION_OPEN")
+@blp.arguments(RegistrationSchema)
+@blp.response(201, LoginSchema)
+@blp.alt_response(409, response="CONFLICT")
+def register(registration: dict[str, str]) -> dict[str, Any]:
+    """Create an account, and log it in."""
+    user = User(username=registration["username"], password_hash=hash_password(registration["password"]))
+    db.session.add(user)
+    with unique_or(ApiError(Code.username_taken)):
+        db.session.flush()
+    grant = _start_login(user)
+    db.session.commit()
+    return issue_tokens(user, grant, fresh=True) | {"user": user}
+
+
+@blp.post("/login")
+@blp.arguments(CredentialsSchema)
+@blp.response(200, LoginSchema)
+@blp.alt_response(401, response="UNAUTHORIZED")
+def login(credentials: dict[str, str]) -> dict[str, Any]:
+    """Log in: a new session, and a fresh access token."""
+    user = verify_login(**credentials)
+    grant = _start_login(user)
+    if current_app.config["SINGLE_SESSION"]:
+        end_sessions(user.id, but=grant.session_id)
+    db.session.commit()
+    return issue_tokens(user, grant, fresh=True) | {"user": user}
+
+
+@blp.post("/fresh-login")
+@live_login_optional
+@blp.arguments(CredentialsSchema)
+@blp.response(200, AccessTokenSchema)
+def fresh_login(credentials: dict[str, str]) -> dict[str, Any]:
+    """Give the password again, for a fresh access token.
+
+    It joins the session of the access token that came along, if that is alive and the same
+    user's. Otherwise it stands in a session that ends with it.
+    """
+    user = verify_login(**credentials)
+    if not is_anonymous() and caller.id == user.id:
+        grant = Grant(caller.session_id, None, utcnow(), caller.session_expires_at)
+    else:
+        lasts = current_app.config["JWT_ACCESS_TOKEN_EXPIRES"]
+        grant = start_session(user, _client(), lasts=lasts, renewable=False)
+    db.session.commit()
+    return issue_tokens(user, grant, fresh=True)
+
+
+@blp.post("/refresh")
+@refresh_required
+@blp.response(200, TokensSchema)
+def refresh() -> dict[str, Any]:
+    """Exchange a refresh token for a new access token and the next refresh token."""
+    grant = exchange_refresh_token(caller)
+    db.session.commit()  # also where the token was used before: the end of its session must stand
+    if grant is None:
+        raise ApiError(Code.token_reused)
+    return issue_tokens(caller, grant, fresh=False)
+
+
+@blp.post("/logout")
+@login_required
+@blp.response(200, MessageSchema)
+def logout() -> dict[str, str]:
+    """Log out: every token of this session is dead."""
+    end_session(caller.session_id)
+    db.session.commit()
+    return {"message": "You have been logged out."}
+
+
+@blp.post("/logout/access")
+@login_required
+@blp.response(200, MessageSchema)
+def logout_access() -> dict[str, str]:
+    """Revoke this access token alone."""
+    revoke_token(caller)
+    db.session.commit()
+    return {"message": "Access token has been revoked"}
+
+
+@blp.post("/logout/refresh")
+@refresh_required
+@blp.response(200, MessageSchema)
+def logout_refresh() -> dict[str, str]:
+    """Revoke this refresh token, and with it the renewal of its session."""
+    stopped = stop_renewal(caller)
+    db.session.commit()  # also where the token was used before: the end of its session must stand
+    if not stopped:
+        raise ApiError(Code.token_reused)
+    return {"message": "Refresh token has been revoked"}
+
+
+@blp.put("/password")
+@fresh_login_required
+@blp.arguments(PasswordChangeSchema)
+@blp.response(200, TokensSchema)
+def change_password(passwords: dict[str, str]) -> dict[str, Any]:
+    """Change the password: every session ends, and a new one starts."""
+    user = verify_caller(caller, passwords["current_password"])
+    replace_password(user, passwords["new_password"])
+    end_sessions(user.id)
+    grant = _start_login(user)
+    db.session.commit()
+    return issue_tokens(user, grant, fresh=True)
+
+
+@blp.get("/sessions")
+@login_required
+@blp.response(200, SessionsSchema)
+def list_sessions() -> dict[str, Any]:
+    """List where you are logged in, newest first."""
+    columns = (
+        Session.id,
+        Session.created_at,
+        Session.last_used_at,
+        Session.expires_at,
+        Session.user_agent,
+        Session.ip_address,
+        (Session.id == caller.session_id).label("current"),
+    )
+    alive = select(*columns).where(Session.user_id == caller.id, Session.expires_at > utcnow())
+    return {"sessions": db.session.execute(alive.order_by(Session.created_at.desc(), Session.id)).all()}
+
+
+@blp.delete("/sessions")
+@login_required
+@blp.arguments(EndSessionsArgs, location="query")
+@blp.response(200, MessageSchema)
+def delete_sessions(args: dict[str, bool]) -> dict[str, str]:
+    """Log out everywhere, or everywhere else."""
+    end_sessions(caller.id, but=caller.session_id if args["keep_current"] else None)
+    db.session.commit()
+    return {"message": "You have been logged out everywhere" + (" else." if args["keep_current"] else ".")}
+
+
+@blp.delete("/sessions/<uuid:session_id>")
+@login_required
+@blp.response(200, MessageSchema)
+@blp.alt_response(404, response="NOT_FOUND")
+def delete_session(session_id: UUID) -> dict[str, str]:
+    """End one of your sessions."""
+    if not execute_write(delete(Session).where(Session.id == session_id, Session.user_id == caller.id)):
+        raise ApiError(Code.not_found)
+    db.session.commit()
+    return {"message": "The session has been ended."}

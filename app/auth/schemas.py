@@ -1,0 +1,56 @@
+from marshmallow import Schema, fields
+from marshmallow.validate import Length
+
+from app.schemas import QueryFlag, Text, Timestamp
+from app.users.schemas import NewPassword, Username, UserSchema
+
+LOGIN_NAME_LENGTH = 255  # characters; no rule of ours: a login only asks whether there is such a user
+
+
+class RegistrationSchema(Schema):
+    username = Username(required=True)
+    password = NewPassword(required=True)
+
+
+class CredentialsSchema(Schema):
+    username = Text(required=True, minimum=1, maximum=LOGIN_NAME_LENGTH)
+    password = fields.String(required=True, load_only=True, validate=Length(min=1), metadata={"format": "password"})
+
+
+class PasswordChangeSchema(Schema):
+    current_password = fields.String(
+        required=True, load_only=True, validate=Length(min=1), metadata={"format": "password"}
+    )
+    new_password = NewPassword(required=True)
+
+
+class AccessTokenSchema(Schema):
+    access_token = fields.String(required=True)
+    token_type = fields.String(required=True)
+    expires_in = fields.Integer(required=True, metadata={"description": "Seconds that the access token lives."})
+
+
+class TokensSchema(AccessTokenSchema):
+    refresh_token = fields.String(required=True)
+
+
+class LoginSchema(TokensSchema):
+    user = fields.Nested(UserSchema, required=True)
+
+
+class SessionSchema(Schema):
+    id = fields.UUID(required=True)
+    created_at = Timestamp(required=True)
+    last_used_at = Timestamp(required=True, metadata={"description": "The last login or refresh."})
+    expires_at = Timestamp(required=True)
+    user_agent = fields.String(required=True, allow_none=True)
+    ip_address = fields.String(required=True, allow_none=True)
+    current = fields.Boolean(required=True, metadata={"description": "The session of this request."})
+
+
+class SessionsSchema(Schema):
+    sessions = fields.List(fields.Nested(SessionSchema), required=True)
+
+
+class EndSessionsArgs(Schema):
+    keep_current = QueryFlag(load_default=False)

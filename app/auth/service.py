@@ -1,0 +1,215 @@
+"""Who is this, and how a session starts, goes on and ends."""
+
+import uuid
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from flask import current_app
+from sqlalchemy import ColumnElement, and_, delete, or_, select, update
+from sqlalchemy.orm import InstrumentedAttribute
+
+from app.auth.models import IP_ADDRESS_LENGTH, USER_AGENT_LENGTH, RevokedToken, Session
+from app.auth.tokens import Caller, Grant
+from app.database import unique_or, utcnow
+from app.errors import ApiError, Code
+from app.extensions import db, execute_write
+from app.users.models import User, username_key
+from app.users.passwords import hash_password, is_outdated, verify_password
+
+PRUNE_A_FEW = 10  # rows of each table that a login or a refresh takes away: more than either adds
+
+
+class Client(NamedTuple):
+    """Where a login comes from, for the list of sessions."""
+
+    user_agent: str | None
+    ip_address: str | None
+
+
+def verify_login(username: str, password: str) -> User:
+    """The active user of that name and password.
+
+    Raises:
+        ApiError: 401 `invalid_credentials`, the same at the same cost whatever is wrong.
+    """
+    return _verify(User.username_key == username_key(username), password)
+
+
+def verify_caller(caller: Caller, password: str) -> User:
+    """The caller, once more by their password.  Raises as `verify_login` does."""
+    return _verify(User.id == caller.id, password)
+
+
+def _verify(criterion: ColumnElement[bool], password: str) -> User:
+    user = db.session.scalar(select(User).where(criterion))
+    db.session.close()  # a hash takes long: meanwhile the connection is another request's
+    known = verify_password(user.password_hash if user else None, password)
+    if user is None or not known or not user.is_active:
+        raise ApiError(Code.invalid_credentials)
+    if is_outdated(user.password_hash):
+        replace_password(user, password)
+    return user
+
+
+def replace_password(user: User, password: str) -> None:
+    """Store the hash of the password, if the one that was verified is still the user's.
+
+    Raises:
+        ApiError: 401 `invalid_credentials`, where another request was faster.
+    """
+    renewed = hash_password(password)
+    _hold(user, renewed)
+    user.password_hash = renewed
+
+
+def _hold(user: User, password_hash: str) -> None:
+    """Keep the user's row to ourselves until the commit, if it is as we verified it.
+
+    A login that began before a password change or a deactivation cannot end
+    in a session after it: one of the two waits here, and finds the other done.
+    """
+    held = execute_write(
+        update(User)
+        .where(User.id == user.id, User.password_hash == user.password_hash, User.is_active)
+        .values(password_hash=password_hash, updated_at=User.updated_at)
+    )
+    if not held:
+        raise ApiError(Code.invalid_credentials)
+
+
+def start_session(user: User, client: Client, *, lasts: int, renewable: bool = True) -> Grant:
+    """A new session of a user whose password was just verified.
+
+    Args:
+        user: as `verify_login` gave it.
+        client: for the list of sessions.
+        lasts: seconds until it ends for good.
+        renewable: whether it has a refresh token.
+    """
+    _hold(user, user.password_hash)
+    now = utcnow()
+    grant = Grant(uuid.uuid4(), uuid.uuid4() if renewable else None, now, now + timedelta(seconds=lasts))
+    db.session.add(
+        Session(
+            id=grant.session_id,
+            user_id=user.id,
+            refresh_jti=grant.refresh_jti,
+            created_at=now,
+            last_used_at=now,
+            expires_at=grant.expires_at,
+            user_agent=client.user_agent and client.user_agent[:USER_AGENT_LENGTH],
+            ip_address=client.ip_address and client.ip_address[:IP_ADDRESS_LENGTH],
+        )
+    )
+    db.session.flush()
+    prune(PRUNE_A_FEW)
+    return grant
+
+
+def exchange_refresh_token(caller: Caller) -> Grant | None:
+    """Exchange the caller's refresh token for its successor; of several that try, one does, and the others share it.
+
+    Nothing, where the token was exchanged before and its grace is over: then it
+    is in two hands, and the session has been ended (RFC 9700 section 4.14.2).
+
+    Raises:
+        ApiError: 401 `token_revoked`, where the session is over or has no renewal any more.
+    """
+    now = utcnow()
+    successor = uuid.uuid4()
+    exchanged = execute_write(
+        update(Session)
+        .where(Session.id == caller.session_id, Session.refresh_jti == caller.jti)
+        .values(refresh_jti=successor, previous_jti=caller.jti, rotated_at=now, last_used_at=now)
+    )
+    if exchanged:
+        prune(PRUNE_A_FEW)
+        return Grant(caller.session_id, successor, now, caller.session_expires_at)
+    session = _session_of(caller)
+    if session.previous_jti == caller.jti and session.rotated_at and session.rotated_at >= _grace_began(now):
+        return Grant(session.id, session.refresh_jti, session.rotated_at, session.expires_at)
+    end_session(session.id)
+    return None
+
+
+def stop_renewal(caller: Caller) -> bool:
+    """Log the caller's refresh token out, and its successor with it, where it was exchanged within the grace.
+
+    False, where it was exchanged before that: the session has been ended, as by `exchange_refresh_token`.
+
+    Raises:
+        ApiError: 401 `token_revoked`, as there.
+    """
+    stopped = execute_write(
+        update(Session)
+        .where(
+            Session.id == caller.session_id,
+            or_(
+                Session.refresh_jti == caller.jti,
+                and_(Session.previous_jti == caller.jti, Session.rotated_at >= _grace_began(utcnow())),
+            ),
+        )
+        .values(refresh_jti=None, previous_jti=None)
+    )
+    if stopped:
+        revoke_token(caller)
+        return True
+    end_session(_session_of(caller).id)
+    return False
+
+
+def _session_of(caller: Caller) -> Session:
+    """The caller's session as it is now, if it still has a renewal."""
+    session = db.session.scalar(
+        select(Session).where(Session.id == caller.session_id).execution_options(populate_existing=True)
+    )
+    if session is None or session.refresh_jti is None:
+        raise ApiError(Code.token_revoked)
+    return session
+
+
+def _grace_began(now: datetime) -> datetime:
+    return now - timedelta(seconds=current_app.config["REFRESH_GRACE"])
+
+
+def revoke_token(caller: Caller) -> None:
+    """Log out this one token.
+
+    Raises:
+        ApiError: 401 `token_revoked`, where another request did so at the same moment.
+    """
+    db.session.add(RevokedToken(jti=caller.jti, expires_at=caller.token_expires_at))
+    with unique_or(ApiError(Code.token_revoked)):
+        db.session.flush()
+
+
+def end_session(session_id: uuid.UUID) -> None:
+    """End a session: every token of it is dead at the next request."""
+    execute_write(delete(Session).where(Session.id == session_id))
+
+
+def end_sessions(user_id: int, *, but: uuid.UUID | None = None) -> None:
+    """End every session of a user, or every other one."""
+    statement = delete(Session).where(Session.user_id == user_id)
+    execute_write(statement if but is None else statement.where(Session.id != but))
+
+
+def prune(most: int) -> int:
+    """Remove at most so many expired rows of each table; the number of those removed.
+
+    Two that prune at once take different rows, and neither waits.
+    """
+    cut = utcnow() - timedelta(seconds=current_app.config["JWT_LEEWAY"])
+    return _prune(Session.id, Session.expires_at, cut, most) + _prune(
+        RevokedToken.jti, RevokedToken.expires_at, cut, most
+    )
+
+
+def _prune(
+    key: InstrumentedAttribute[uuid.UUID], expires_at: InstrumentedAttribute[datetime], cut: datetime, most: int
+) -> int:
+    expired = select(key).where(expires_at < cut).order_by(expires_at).limit(most).with_for_update(skip_locked=True)
+    keys = db.session.scalars(expired).all()
+    if keys:
+        execute_write(delete(key.class_).where(key.in_(keys)))
+    return len(keys)

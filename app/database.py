@@ -1,0 +1,165 @@
+"""What differs from database to database, in one place: SQLite, PostgreSQL, MariaDB and MySQL."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import BigInteger, DateTime, Dialect, Integer, event, make_url
+from sqlalchemy.dialects import mysql
+from sqlalchemy.engine import URL, Engine
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError, ProgrammingError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.types import TypeDecorator
+
+DRIVERS = {
+    "postgres": "postgresql+psycopg",
+    "postgresql": "postgresql+psycopg",
+    "mysql": "mysql+pymysql",
+    "mariadb": "mariadb+pymysql",
+}
+MAX_ID = 2**63 - 1
+
+# 64 bits everywhere; SQLite counts up only a column that is called INTEGER, which has 64 bits there too.
+BigId = BigInteger().with_variant(Integer, "sqlite")
+
+
+def utcnow() -> datetime:
+    """The one clock of the program: aware, in UTC."""
+    return datetime.now(UTC)
+
+
+class UTCDateTime(TypeDecorator[datetime]):
+    """An instant.  Takes aware datetimes of any zone, gives aware ones in UTC, to the microsecond."""
+
+    impl = DateTime(timezone=True).with_variant(mysql.DATETIME(fsp=6), "mysql", "mariadb")
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a naive datetime is no instant")
+        instant = value.astimezone(UTC)
+        return instant if dialect.name == "postgresql" else instant.replace(tzinfo=None)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.astimezone(UTC) if dialect.name == "postgresql" else value.replace(tzinfo=UTC)
+
+
+class Money(TypeDecorator[Decimal]):
+    """An amount with two places, kept as whole hundredths: exact on every database, and it sorts as a number."""
+
+    impl = BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: Decimal | None, _dialect: Dialect) -> int | None:
+        return None if value is None else int(value.scaleb(2).to_integral_exact())
+
+    def process_result_value(self, value: int | None, _dialect: Dialect) -> Decimal | None:
+        return None if value is None else Decimal(value).scaleb(-2)
+
+
+def database_url(plain: str) -> URL:
+    """The URL with the driver that we ship; one that names a driver already is left alone."""
+    url = make_url(plain)
+    return url.set(drivername=DRIVERS.get(url.drivername, url.drivername))
+
+
+def engine_options(url: URL, connections: int) -> dict[str, Any]:
+    """Options of the engine: a pool as wide as the threads, and a bound on every wait."""
+    options: dict[str, Any] = {
+        "hide_parameters": True,  # a statement's values, hashes among them, never reach a log
+        "pool_pre_ping": True,  # a restart of the database costs no request
+    }
+    backend = url.get_backend_name()
+    if backend == "sqlite":
+        # sqlite3 begins a transaction at the first write, and so at once as a writer: a transaction
+        # that reads first and writes later cannot end in "database is locked".
+        options["connect_args"] = {"timeout": 5, "isolation_level": "IMMEDIATE"}
+    else:
+        options |= {"pool_size": connections, "max_overflow": 0, "pool_timeout": 2, "pool_recycle": 1800}
+    if backend == "postgresql":
+        settings = {
+            "statement_timeout": "5s",
+            "lock_timeout": "3s",
+            "idle_in_transaction_session_timeout": "10s",
+            "timezone": "UTC",
+        }
+        options["connect_args"] = {
+            "connect_timeout": 2,
+            "tcp_user_timeout": 5000,
+            "application_name": "latchkey",
+            "options": " ".join(f"-c {name}={value}" for name, value in settings.items()),
+        }
+    if backend in ("mysql", "mariadb"):
+        options["isolation_level"] = "READ COMMITTED"  # no gap locks: two logins never wait for one another
+        options["connect_args"] = {
+            "connect_timeout": 2,
+            "read_timeout": 5,
+            "write_timeout": 5,
+            "charset": "utf8mb4",
+            "init_command": (
+                "SET SESSION time_zone = '+00:00', innodb_lock_wait_timeout = 3, "
+                "sql_mode = 'STRICT_ALL_TABLES,NO_ZERO_DATE,NO_ZERO_IN_DATE,ERROR_FOR_DIVISION_BY_ZERO'"
+            ),
+        }
+    return options
+
+
+@event.listens_for(Engine, "connect")
+def _prepare_sqlite(connection: DBAPIConnection, _record: object) -> None:
+    """Readers do not wait for writers, a commit survives a power cut, and foreign keys hold."""
+    if isinstance(connection, sqlite3.Connection):
+        for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
+            connection.execute(f"PRAGMA {pragma}")
+
+
+@contextmanager
+def unique_or(conflict: Exception) -> Iterator[None]:
+    """Raise `conflict` where the database says that a unique value is taken.
+
+    Asking first and inserting then is a race; the constraint has the last word.
+    """
+    try:
+        yield
+    except IntegrityError as error:
+        if not is_unique_violation(error):
+            raise
+        raise conflict from error
+
+
+def is_unique_violation(error: IntegrityError) -> bool:
+    """Whether a unique constraint or a primary key refused the row."""
+    return _reason(error) in (
+        "23505",
+        1062,
+        sqlite3.SQLITE_CONSTRAINT_UNIQUE,
+        sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY,
+    )
+
+
+def is_broken_reference(error: Exception) -> bool:
+    """Whether a foreign key refused the row: what it refers to was deleted in the meantime."""
+    return _reason(error) in ("23503", 1452, sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY)
+
+
+def _reason(error: Exception) -> str | int | None:
+    """The database's own word for why: PostgreSQL's SQLSTATE, MariaDB's error number, SQLite's extended code."""
+    cause = error.orig if isinstance(error, DBAPIError) else None
+    if isinstance(cause, sqlite3.Error):
+        return getattr(cause, "sqlite_errorcode", None)
+    number = next(iter(getattr(cause, "args", ())), None)
+    return number if isinstance(number, int) else getattr(cause, "sqlstate", None)
+
+
+def is_unavailable(error: Exception) -> bool:
+    """Whether the database, and not the program, is at fault: away, locked, full, read-only, or without our tables."""
+    if isinstance(error, ProgrammingError):
+        return error.connection_invalidated or _reason(error) in ("42P01", 1146)  # no such table
+    return isinstance(error, OperationalError | InterfaceError | PoolTimeoutError) or _reason(error) == "25006"

@@ -1,0 +1,47 @@
+"""The extensions, made once and bound to an application by `create_app()`."""
+
+from typing import Any, cast
+
+from flask_jwt_extended import JWTManager
+from flask_migrate import Migrate
+from flask_smorest import Api
+from flask_sqlalchemy import SQLAlchemy
+from sqlalchemy import CursorResult, MetaData, UpdateBase
+from sqlalchemy.orm import DeclarativeBase
+
+
+class Base(DeclarativeBase):
+    """What every model derives from.
+
+    Not `db.Model`, which type checkers cannot see; sessions, `db` and
+    migrations work with it all the same.
+    """
+
+    # Every constraint has a name that can be foretold, so that a migration can drop it on any database.
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    __table_args__: Any = {  # noqa: RUF012 -- SQLAlchemy's own form
+        "mysql_charset": "utf8mb4",
+        "mysql_collate": "utf8mb4_bin",  # names differ by their exact characters, as on the other databases
+        "sqlite_autoincrement": True,  # the id of a deleted user is never given to a new one
+    }
+
+
+# What was loaded stays readable after the commit: an answer costs no second query.
+db = SQLAlchemy(metadata=Base.metadata, session_options={"expire_on_commit": False})
+migrate = Migrate()
+jwt = JWTManager()
+api = Api()
+
+
+def execute_write(statement: UpdateBase) -> int:
+    """Run an UPDATE or a DELETE; the number of rows that it met."""
+    result = db.session.execute(statement, execution_options={"synchronize_session": False})
+    return cast("CursorResult[Any]", result).rowcount

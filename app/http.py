@@ -1,0 +1,82 @@
+"""What every request meets first and every answer last: ids, size, paths, headers."""
+
+import re
+import uuid
+from io import BytesIO
+
+from flask import Flask, Response, current_app, g, request
+from gunicorn.http.errors import ParseException
+from werkzeug.exceptions import ClientDisconnected, NotFound
+from werkzeug.routing import IntegerConverter
+
+from app.database import MAX_ID
+from app.errors import ApiError, Code
+
+REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+
+# What the OWASP REST Security Cheat Sheet asks of every answer; a page of ours relaxes its own policy.
+SECURITY_HEADERS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+
+
+class IdConverter(IntegerConverter):
+    """`<int:…>` for ids: one spelling each, 1 to 2**63 - 1.  Whatever cannot be an id is a path that does not exist."""
+
+    regex = r"[1-9][0-9]{0,18}"
+
+    def to_python(self, value: str) -> int:
+        number = int(value)
+        if number > MAX_ID:
+            raise NotFound  # ValidationError would become a 405 where another method shares the path
+        return number
+
+
+def init_app(app: Flask) -> None:
+    """Register the hooks.  Before anything that adds routes: paths are matched by the rules set here."""
+    app.url_map.converters["int"] = IdConverter
+    app.url_map.merge_slashes = False  # `//` is another path, not a redirect in HTML
+    app.json.ensure_ascii = False  # type: ignore[attr-defined]  # the attributes are the default provider's
+    app.json.sort_keys = False  # type: ignore[attr-defined]
+    app.before_request(_name_request)
+    app.before_request(_read_body)
+    app.after_request(_add_headers)
+
+
+def _name_request() -> None:
+    sent = request.headers.get("X-Request-ID", "")
+    g.request_id = sent if REQUEST_ID.fullmatch(sent) else str(uuid.uuid4())
+
+
+def _read_body() -> None:
+    """Read the whole body, or refuse it: nothing behind this can be cut short, too large or late."""
+    if request.routing_exception is not None:
+        return  # the path and the method are judged before the body
+    limit: int = current_app.config["MAX_CONTENT_LENGTH"]
+    try:
+        if request.content_length is None and request.environ.get("wsgi.input_terminated"):
+            # Chunked.  Werkzeug would stop at the limit without a word and hand over half a body.
+            body = request.environ["wsgi.input"].read(limit + 1)
+            request.environ["wsgi.input"] = BytesIO(body)
+            request.environ["CONTENT_LENGTH"] = str(len(body))
+            if len(body) > limit:
+                raise ApiError(Code.payload_too_large)
+        elif request.content_length:
+            if request.content_length > limit:
+                raise ApiError(Code.payload_too_large)
+            request.get_data()
+    except (BlockingIOError, TimeoutError):
+        raise ApiError(Code.request_timeout, headers={"Connection": "close"}) from None
+    except (ParseException, ClientDisconnected, OSError):
+        raise ApiError(Code.bad_request, "The body breaks off or is not framed as HTTP asks.") from None
+
+
+def _add_headers(response: Response) -> Response:
+    for name, value in SECURITY_HEADERS.items():
+        response.headers.setdefault(name, value)
+    response.headers["X-Request-ID"] = g.request_id
+    return response

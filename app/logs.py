@@ -1,0 +1,73 @@
+"""One line a request on standard output, and the request's id on every line that it caused."""
+
+import logging
+import sys
+import time
+
+from flask import Flask, Response, g, has_request_context, request
+from pythonjsonlogger.json import JsonFormatter
+
+_access = logging.getLogger("app.access")
+
+
+class _RequestId(logging.Filter):
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.request_id = g.get("request_id") if has_request_context() else None
+        return True
+
+
+class _ConsoleFormatter(logging.Formatter):
+    """For a person at a terminal.  A line break that a client sent does not begin a line of ours."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 -- the standard library's name
+        record.message = "".join(c if c.isprintable() else repr(c)[1:-1] for c in record.message)
+        return super().formatMessage(record)
+
+
+def _formatter(kind: str) -> logging.Formatter:
+    if kind == "console":
+        return _ConsoleFormatter("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S")
+    return JsonFormatter(
+        "%(asctime)s %(levelname)s %(name)s %(message)s %(request_id)s",
+        rename_fields={"asctime": "time", "levelname": "level", "name": "logger"},
+        json_ensure_ascii=False,
+    )
+
+
+def init_app(app: Flask) -> None:
+    """Write to standard output in the form that `LOG_FORMAT` names, from `LOG_LEVEL` up."""
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(_formatter(app.config["LOG_FORMAT"]))
+    handler.addFilter(_RequestId())
+    app.logger.handlers = [handler]  # of this application alone: the loggers of others are theirs
+    app.logger.setLevel(app.config["LOG_LEVEL"])
+    app.before_request(_start_clock)
+    app.after_request(_log_request)
+
+
+def _start_clock() -> None:
+    g.started = time.perf_counter()
+
+
+def _log_request(response: Response) -> Response:
+    """Never a query, a header or a body: tokens and passwords travel there."""
+    duration_ms = round((time.perf_counter() - g.started) * 1000, 1)
+    caller = g.get("caller")
+    _access.info(
+        "%s %s %s %s ms",
+        request.method,
+        request.path,
+        response.status_code,
+        duration_ms,
+        extra={
+            "method": request.method,
+            "path": request.path,
+            "route": request.url_rule.rule if request.url_rule else None,
+            "status": response.status_code,
+            "duration_ms": duration_ms,
+            "user_id": caller.id if caller else None,
+            "session_id": str(caller.session_id) if caller else None,
+            "ip_address": request.remote_addr,
+        },
+    )
+    return response

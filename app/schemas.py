@@ -1,0 +1,104 @@
+"""The field types and schemas that features share."""
+
+import re
+import unicodedata
+from collections.abc import Mapping
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from marshmallow import Schema, ValidationError, fields
+from marshmallow.validate import Length, Range
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_AMOUNT = re.compile(r"(0|[1-9][0-9]{0,7})(\.[0-9]{1,2})?")
+
+
+class Text(fields.String):
+    """Text in NFC, so that equal looks equal, without control characters; lengths count after that."""
+
+    def __init__(
+        self, *, maximum: int, minimum: int = 0, trimmed: bool = False, lines: bool = False, **kwargs: Any
+    ) -> None:
+        super().__init__(validate=Length(min=minimum, max=maximum), **kwargs)
+        self.trimmed = trimmed
+        self.lines = lines
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> str:
+        text = unicodedata.normalize("NFC", super()._deserialize(value, attr, data, **kwargs))
+        if self.trimmed:
+            text = text.strip()
+        if _CONTROL.search(re.sub(r"[\t\n\r]", "", text) if self.lines else text):
+            raise ValidationError("Control characters are not allowed.")
+        return text
+
+
+class StrictBoolean(fields.Boolean):
+    """`true` or `false`; not 1, not "yes"."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> bool:
+        if not isinstance(value, bool):
+            raise self.make_error("invalid", input=value)
+        return value
+
+
+class QueryFlag(fields.Boolean):
+    """`true` or `false` as it stands in a query."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> bool:
+        if value not in ("true", "false"):
+            raise self.make_error("invalid", input=value)
+        return bool(value == "true")
+
+
+class QueryInteger(fields.Integer):
+    """ASCII digits and nothing else."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> int:
+        if not re.fullmatch(r"[0-9]{1,19}", value):
+            raise self.make_error("invalid", input=value)
+        return int(value)
+
+
+class Amount(fields.Field[Decimal]):
+    """Money: a decimal string, "0" to "99999999.99", shown with two places; never a float."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> Decimal:
+        if not isinstance(value, str) or not _AMOUNT.fullmatch(value):
+            raise ValidationError('Not an amount: a string like "19.90", from "0" to "99999999.99".')
+        return Decimal(value)
+
+    def _serialize(self, value: Decimal | None, attr: str | None, obj: Any, **kwargs: Any) -> str | None:
+        return None if value is None else f"{value:.2f}"
+
+
+class Timestamp(fields.DateTime):
+    """RFC 3339 in UTC, to the microsecond, with Z."""
+
+    def _serialize(self, value: datetime | None, attr: str | None, obj: Any, **kwargs: Any) -> str | None:
+        return None if value is None else value.isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+class MessageSchema(Schema):
+    message = fields.String(required=True)
+
+
+class ErrorSchema(Schema):
+    """The one error shape, for the API document."""
+
+    error = fields.String(required=True, metadata={"description": "A stable machine code."})
+    message = fields.String(required=True, metadata={"description": "A sentence for people."})
+    status = fields.Integer(required=True)
+    request_id = fields.String(required=True)
+    errors = fields.Dict(
+        keys=fields.String(),
+        values=fields.Dict(keys=fields.String()),
+        metadata={"description": "On 422 only: what is wrong, by location and field."},
+    )
+
+
+class PageArgs(Schema):
+    """The query of every listing."""
+
+    limit = QueryInteger(load_default=20, validate=Range(min=1, max=100))
+    cursor = fields.String(metadata={"description": "`next_cursor` of the page before."})

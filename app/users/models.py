@@ -1,0 +1,45 @@
+import unicodedata
+from datetime import datetime
+
+from sqlalchemy import String, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column, validates
+
+from app.database import BigId, UTCDateTime, utcnow
+from app.extensions import Base
+
+USERNAME_LENGTH = 64  # characters, after NFKC
+KEY_LENGTH = 3 * USERNAME_LENGTH  # the most that folding the case makes of them (Unicode, CaseFolding.txt)
+
+
+def normalized(text: str) -> str:
+    """NFKC: what looks the same to a person is the same name."""
+    return unicodedata.normalize("NFKC", text)
+
+
+def username_key(username: str) -> str:
+    """What two spellings of one name have in common, whatever the case and the script (Unicode section 3.13, D145).
+
+    In Python, because SQLite's lower() knows only ASCII.
+    """
+    return unicodedata.normalize("NFKC", normalized(username).casefold())
+
+
+class User(Base):
+    """An account.  Its name is unique whatever the case; the hash never leaves the program."""
+
+    __tablename__ = "users"
+    __table_args__ = (UniqueConstraint("username_key"), Base.__table_args__)
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    username: Mapped[str] = mapped_column(String(USERNAME_LENGTH))
+    username_key: Mapped[str] = mapped_column(String(KEY_LENGTH))
+    password_hash: Mapped[str] = mapped_column(String(255))
+    is_admin: Mapped[bool] = mapped_column(default=False)
+    is_active: Mapped[bool] = mapped_column(default=True)
+    created_at: Mapped[datetime] = mapped_column(UTCDateTime, default=utcnow)
+    updated_at: Mapped[datetime] = mapped_column(UTCDateTime, default=utcnow, onupdate=utcnow)
+
+    @validates("username")
+    def _keep_key(self, _name: str, username: str) -> str:
+        self.username_key = username_key(username)
+        return username

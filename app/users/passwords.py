@@ -1,0 +1,54 @@
+"""Password hashing: the only file that knows argon2."""
+
+import secrets
+import unicodedata
+from typing import NamedTuple, cast
+
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+from flask import Flask, current_app
+
+
+class _Passwords(NamedTuple):
+    hasher: PasswordHasher
+    dummy: str
+
+
+def init_app(app: Flask) -> None:
+    """Make the hasher of the configured cost (Argon2id, RFC 9106)."""
+    hasher = PasswordHasher(
+        memory_cost=app.config["ARGON2_MEMORY_COST"],
+        time_cost=app.config["ARGON2_TIME_COST"],
+        parallelism=app.config["ARGON2_PARALLELISM"],
+    )
+    # What is verified where there is no user: made with the parameters in force, so that it costs the same.
+    app.extensions["passwords"] = _Passwords(hasher, hasher.hash(secrets.token_hex()))
+
+
+def _passwords() -> _Passwords:
+    return cast("_Passwords", current_app.extensions["passwords"])
+
+
+def normalize_password(password: str) -> str:
+    """NFKC, so that every keyboard's way of writing a character is the same password (NIST SP 800-63B-4)."""
+    return unicodedata.normalize("NFKC", password)
+
+
+def hash_password(password: str) -> str:
+    """The hash to store of a password, with its salt and parameters in it."""
+    return _passwords().hasher.hash(normalize_password(password))
+
+
+def verify_password(password_hash: str | None, password: str) -> bool:
+    """Whether the password is the one of the hash.  No hash costs the same work and is never right."""
+    hasher, dummy = _passwords()
+    try:
+        hasher.verify(password_hash or dummy, normalize_password(password))
+    except (VerificationError, InvalidHashError):
+        return False
+    return password_hash is not None
+
+
+def is_outdated(password_hash: str) -> bool:
+    """Whether the hash was made with other parameters than those in force."""
+    return _passwords().hasher.check_needs_rehash(password_hash)

@@ -1,0 +1,135 @@
+from typing import Any
+
+from sqlalchemy import delete, select
+
+from app.auth.guards import admin_required, fresh_admin_required, fresh_login_required, login_required, switched_on
+from app.auth.service import end_sessions
+from app.auth.tokens import caller
+from app.blueprint import Blueprint
+from app.database import unique_or
+from app.errors import ApiError, Code
+from app.extensions import db, execute_write
+from app.pagination import read_page
+from app.schemas import MessageSchema
+from app.users.models import User, username_key
+from app.users.schemas import OwnChangesSchema, UserChangesSchema, UserPageArgs, UserPageSchema, UserSchema
+from app.users.service import keep_an_admin, lock_admins
+
+blp = Blueprint("users", __name__, url_prefix="/api/v1/users", description="Accounts.")
+
+_USERS = select(User.id, User.username, User.is_admin, User.is_active, User.created_at, User.updated_at)
+
+
+def get_user_or_404(user_id: int) -> User:
+    user = db.session.get(User, user_id)
+    if user is None:
+        raise ApiError(Code.not_found)
+    return user
+
+
+@blp.get("")
+@admin_required
+@blp.arguments(UserPageArgs, location="query")
+@blp.response(200, UserPageSchema)
+def list_users(args: dict[str, Any]) -> Any:
+    """List the users.  Administrators only."""
+    users = _USERS
+    if q := args.pop("q", None):
+        users = users.where(User.username_key.contains(username_key(q), autoescape=True))
+    page = read_page(users, User.id, **args)
+    return {"users": page.rows, "next_cursor": page.next_cursor}, page.headers
+
+
+@blp.delete("")
+@fresh_admin_required
+@switched_on("ALLOW_DELETE_ALL_USERS")
+@blp.response(200, MessageSchema)
+def delete_users() -> dict[str, str]:
+    """Delete everybody but yourself.  Administrators only, and only where it is switched on."""
+    if caller.id not in lock_admins():
+        raise ApiError(Code.token_revoked)  # another administrator was faster: one of the two must stay
+    deleted = execute_write(delete(User).where(User.id != caller.id))
+    db.session.commit()
+    return {"message": f"{deleted} row(s) deleted"}
+
+
+@blp.get("/me")
+@login_required
+@blp.response(200, UserSchema)
+def get_me() -> Any:
+    """Who am I?"""
+    return caller
+
+
+@blp.patch("/me")
+@login_required
+@blp.arguments(OwnChangesSchema)
+@blp.response(200, UserSchema)
+@blp.alt_response(409, response="CONFLICT")
+def update_me(changes: dict[str, str]) -> User:
+    """Change your user name."""
+    user = get_user_or_404(caller.id)
+    if "username" in changes:
+        user.username = changes["username"]
+    with unique_or(ApiError(Code.username_taken)):
+        db.session.commit()
+    return user
+
+
+@blp.delete("/me")
+@fresh_login_required
+@blp.response(200, MessageSchema)
+@blp.alt_response(409, response="CONFLICT")
+def delete_me() -> dict[str, str]:
+    """Delete your account.  Your items stay, without an owner."""
+    keep_an_admin(without=caller.id)
+    execute_write(delete(User).where(User.id == caller.id))
+    db.session.commit()
+    return {"message": "User deleted."}
+
+
+@blp.get("/<int:user_id>")
+@login_required
+@blp.response(200, UserSchema)
+@blp.alt_response(403, response="FORBIDDEN")
+@blp.alt_response(404, response="NOT_FOUND")
+def get_user(user_id: int) -> Any:
+    """Show a user.  Yourself, or anybody to administrators."""
+    if user_id == caller.id:
+        return caller
+    if not caller.may_administer:
+        raise ApiError(Code.forbidden)
+    return get_user_or_404(user_id)
+
+
+@blp.patch("/<int:user_id>")
+@fresh_admin_required
+@blp.arguments(UserChangesSchema)
+@blp.response(200, UserSchema)
+@blp.alt_response(404, response="NOT_FOUND")
+@blp.alt_response(409, response="CONFLICT")
+def update_user(changes: dict[str, bool], user_id: int) -> User:
+    """Promote, demote, activate or deactivate a user.  Administrators only; it acts at once."""
+    if False in changes.values():
+        keep_an_admin(without=user_id)
+    user = get_user_or_404(user_id)
+    for name, value in changes.items():
+        setattr(user, name, value)
+    if not user.is_active:
+        end_sessions(user.id)  # or a later activation would bring their old tokens back to life
+    db.session.commit()
+    return user
+
+
+@blp.delete("/<int:user_id>")
+@fresh_admin_required
+@blp.response(200, MessageSchema)
+@blp.alt_response(404, response="NOT_FOUND")
+@blp.alt_response(409, response="CONFLICT")
+def delete_user(user_id: int) -> dict[str, str]:
+    """Delete a user.  Administrators only.  Their tokens die; their items stay, without an owner."""
+    keep_an_admin(without=user_id)
+    if not execute_write(delete(User).where(User.id == user_id)):
+        raise ApiError(Code.not_found)
+    db.session.commit()
+    return {"message": "User deleted."}

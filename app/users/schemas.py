@@ -1,0 +1,79 @@
+import unicodedata
+from collections.abc import Mapping
+from typing import Any
+
+from flask import current_app
+from marshmallow import Schema, ValidationError, fields
+from marshmallow.validate import Length
+
+from app.schemas import PageArgs, StrictBoolean, Text, Timestamp
+from app.users.models import USERNAME_LENGTH, normalized
+from app.users.passwords import normalize_password
+
+PASSWORD_LENGTH = 128  # characters; the cost of a hash does not grow with it
+
+
+class Username(fields.String):
+    """3 to 64 characters after NFKC: letters, their marks and digits of any script, and . _ - behind the first."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(validate=Length(min=3, max=USERNAME_LENGTH), **kwargs)
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> str:
+        name = normalized(super()._deserialize(value, attr, data, **kwargs))
+        if name and not _is_username(name):
+            raise ValidationError("Letters, digits and . _ - only, beginning with a letter or a digit.")
+        return name
+
+
+def _is_username(name: str) -> bool:
+    kinds = [unicodedata.category(character) for character in name]  # L… letters, M… their marks, Nd digits
+    inside = all(
+        kind[0] in "LM" or kind == "Nd" or character in "._-" for kind, character in zip(kinds, name, strict=True)
+    )
+    return inside and (kinds[0][0] == "L" or kinds[0] == "Nd")
+
+
+class NewPassword(fields.String):
+    """8 (`PASSWORD_MIN_LENGTH`) to 128 characters of anything, counted after NFKC."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(
+            load_only=True, metadata={"format": "password", "minLength": 8, "maxLength": PASSWORD_LENGTH}, **kwargs
+        )
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> str:
+        password: str = super()._deserialize(value, attr, data, **kwargs)
+        Length(min=current_app.config["PASSWORD_MIN_LENGTH"], max=PASSWORD_LENGTH)(normalize_password(password))
+        return password
+
+
+class UserSchema(Schema):
+    id = fields.Integer(required=True)
+    username = fields.String(required=True)
+    is_admin = fields.Boolean(required=True)
+    is_active = fields.Boolean(required=True)
+    created_at = Timestamp(required=True)
+    updated_at = Timestamp(required=True)
+
+
+class UserPageArgs(PageArgs):
+    q = Text(maximum=USERNAME_LENGTH, metadata={"description": "A part of the name, in any case."})
+
+
+class UserPageSchema(Schema):
+    users = fields.List(fields.Nested(UserSchema), required=True)
+    next_cursor = fields.String(required=True, allow_none=True)
+
+
+class OwnChangesSchema(Schema):
+    """What users may change of themselves."""
+
+    username = Username()
+
+
+class UserChangesSchema(Schema):
+    """What an administrator may change of a user."""
+
+    is_admin = StrictBoolean()
+    is_active = StrictBoolean()

@@ -1,0 +1,27 @@
+"""May this administrator go?"""
+
+from sqlalchemy import select, update
+
+from app.errors import ApiError, Code
+from app.extensions import db, execute_write
+from app.users.models import User
+
+
+def lock_admins() -> set[int]:
+    """The ids of the active administrators, none of whom can be demoted, deactivated or deleted until the commit.
+
+    Writing what stands there already locks the rows on every database; reading them would not.
+    """
+    active_admins = (User.is_admin, User.is_active)
+    execute_write(update(User).where(*active_admins).values(is_admin=User.is_admin, updated_at=User.updated_at))
+    return set(db.session.scalars(select(User.id).where(*active_admins)))
+
+
+def keep_an_admin(*, without: int) -> None:
+    """Make sure that an active administrator is left without this user.
+
+    Raises:
+        ApiError: 409 `last_admin`.
+    """
+    if lock_admins() == {without}:
+        raise ApiError(Code.last_admin)

@@ -1,0 +1,205 @@
+"""Every setting, its default, and why it is so.
+
+`load_config()` picks the class that `APP_ENV` names and lets the environment
+override each setting by its own name.  A value that cannot be parsed, is out of
+range or is unsafe in production is never used: all of them are reported at once,
+by name and fix and never by value, and the process does not start.
+"""
+
+import os
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, cast, get_args, get_origin, get_type_hints
+
+from environs import Env, EnvValidationError
+from marshmallow.validate import Length, OneOf, Range, Validator
+
+ROOT = Path(__file__).parent
+INSTANCE = ROOT / "instance"
+
+MIN_SECRET_BYTES = 32  # RFC 7518 section 3.2: at least as long as the hash
+MIN_SECRET_DISTINCT_BYTES = 10  # 32 random bytes, even in hexadecimal, have more
+
+DAY = 86_400  # seconds
+
+
+class ConfigError(Exception):
+    """The settings do not allow a start.  The text names each setting and its fix, never a value."""
+
+    def __init__(self, problems: dict[str, str]) -> None:
+        super().__init__("; ".join(f"{name}: {fix}" for name, fix in sorted(problems.items())))
+
+
+class Config:
+    """What every environment shares.  The rule of a setting stands in its annotation."""
+
+    # --- The database ---
+    # postgresql://… and mysql://… in their plain spelling; the driver is ours to choose.
+    # A relative SQLite path is taken from instance/.
+    DATABASE_URL: Annotated[str, Length(min=1)] = "sqlite:///latchkey.db"
+
+    # --- Tokens ---
+    # Signs every token (HS256).  At least 32 random bytes.
+    JWT_SECRET_KEY: str = ""
+    # Seconds that an access token lives: short, because a client renews it without asking anybody.
+    JWT_ACCESS_TOKEN_EXPIRES: Annotated[int, Range(min=1, max=DAY)] = 900
+    # Seconds that a session lives.  Rotation does not extend it.
+    JWT_REFRESH_TOKEN_EXPIRES: Annotated[int, Range(min=1, max=366 * DAY)] = 30 * DAY
+    # `iss` and `aud` of every token, set and checked (RFC 7519 sections 4.1.1 and 4.1.3).
+    JWT_ISSUER: Annotated[str, Length(min=1)] = "latchkey"
+    JWT_AUDIENCE: Annotated[str, Length(min=1)] = "latchkey"
+    # Seconds that the clocks of two machines may differ.
+    JWT_LEEWAY: Annotated[int, Range(min=0, max=60)] = 10
+    # Seconds in which an exchanged refresh token still gets the same successor again:
+    # two tabs, or an answer lost on the way, cost nobody their session.
+    REFRESH_GRACE: Annotated[int, Range(min=0, max=60)] = 10
+
+    # --- Accounts ---
+    # A login ends the user's other sessions.
+    SINGLE_SESSION: bool = False
+    # Anybody may register.  Off: accounts are made by `flask users create`.
+    REGISTRATION_OPEN: bool = True
+    # DELETE /users is on.  Development and tests only.
+    ALLOW_DELETE_ALL_USERS: bool = False
+    # Characters.  Never below 8; 15 is what NIST SP 800-63B-4 asks where a password is the only factor.
+    PASSWORD_MIN_LENGTH: Annotated[int, Range(min=8, max=64)] = 8
+
+    # --- Password hashing: Argon2id at the minimum of the OWASP Password Storage Cheat Sheet ---
+    ARGON2_MEMORY_COST: Annotated[int, Range(min=8, max=1_048_576)] = 19_456  # KiB
+    ARGON2_TIME_COST: Annotated[int, Range(min=1, max=100)] = 2
+    ARGON2_PARALLELISM: Annotated[int, Range(min=1, max=16)] = 1
+
+    # --- Requests ---
+    # Bytes of a request body.
+    MAX_CONTENT_LENGTH: Annotated[int, Range(min=1024, max=16 * 1024 * 1024)] = 65_536
+    # Requests that one worker serves at a time, and so the connections that it may hold.
+    THREADS: Annotated[int, Range(min=2, max=64)] = 16
+
+    # --- Logs ---
+    LOG_LEVEL: Annotated[str, OneOf(["DEBUG", "INFO", "WARNING", "ERROR"])] = "INFO"
+    LOG_FORMAT: Annotated[str, OneOf(["console", "json"])] = "json"
+
+    # --- Not for the environment: what the code relies on ---
+    PROPAGATE_EXCEPTIONS: ClassVar[bool] = False  # a crash is one JSON answer everywhere, tests included
+    ALLOW_SEED: ClassVar[bool] = True  # `flask seed` makes sample users
+
+    def problems(self) -> dict[str, str]:
+        """What makes these settings unusable, by setting: the fix, never the value."""
+        return {}
+
+
+class DevelopmentConfig(Config):
+    """A machine with Python and nothing else: no setting needed."""
+
+    ALLOW_DELETE_ALL_USERS = True
+    LOG_FORMAT = "console"
+
+    def problems(self) -> dict[str, str]:
+        if not self.JWT_SECRET_KEY:
+            try:
+                self.JWT_SECRET_KEY = kept_secret(INSTANCE / "jwt_secret_key")
+            except OSError as error:
+                return {
+                    "JWT_SECRET_KEY": f"cannot be kept in instance/ ({error.strerror}); set it, or make that writable"
+                }
+        return super().problems()
+
+
+class TestingConfig(Config):
+    """Fast where production is careful: cheap hashes, a secret that dies with the process."""
+
+    TESTING: ClassVar[bool] = True
+    DATABASE_URL = "sqlite://"
+    JWT_SECRET_KEY = secrets.token_urlsafe(48)
+    ALLOW_DELETE_ALL_USERS = True
+    ARGON2_MEMORY_COST = 8
+    ARGON2_TIME_COST = 1
+    LOG_FORMAT = "console"
+
+
+class ProductionConfig(Config):
+    """What strangers may reach.  Nothing here may be guessed or left open."""
+
+    ALLOW_SEED: ClassVar[bool] = False
+
+    def problems(self) -> dict[str, str]:
+        found = super().problems()
+        secret = self.JWT_SECRET_KEY.encode()
+        fix = "make one with: python -c 'import secrets; print(secrets.token_urlsafe(48))'"
+        if not secret:
+            found["JWT_SECRET_KEY"] = f"is not set; {fix}"
+        elif len(secret) < MIN_SECRET_BYTES:
+            found["JWT_SECRET_KEY"] = f"is shorter than {MIN_SECRET_BYTES} bytes; {fix}"
+        elif len(set(secret)) < MIN_SECRET_DISTINCT_BYTES:
+            found["JWT_SECRET_KEY"] = f"is not random; {fix}"
+        for name in ("ARGON2_MEMORY_COST", "ARGON2_TIME_COST", "ARGON2_PARALLELISM"):
+            if getattr(self, name) < getattr(Config, name):
+                found[name] = f"is below the floor of {getattr(Config, name)}; leave it unset"
+        if self.ALLOW_DELETE_ALL_USERS:
+            found["ALLOW_DELETE_ALL_USERS"] = "is for development and tests only; leave it unset"
+        if Env().bool("FLASK_DEBUG", False):
+            found["FLASK_DEBUG"] = "shows strangers the inside of the program; leave it unset"
+        return found
+
+
+CONFIGS: dict[str, type[Config]] = {
+    "development": DevelopmentConfig,
+    "testing": TestingConfig,
+    "production": ProductionConfig,
+}
+
+
+def load_config() -> Config:
+    """The settings of this process: the class that `APP_ENV` names, overridden by the environment.
+
+    A `.env` file beside this one is read too, but never in tests; what the
+    environment itself says wins over it.
+
+    Raises:
+        ConfigError: for every setting that is unusable, all in one.
+    """
+    env = Env(eager=False)
+    if os.environ.get("APP_ENV") != "testing":
+        env.read_env(str(ROOT / ".env"), recurse=False)
+    name = os.environ.get("APP_ENV", "development")
+    if name not in CONFIGS:
+        raise ConfigError({"APP_ENV": f"must be one of {', '.join(CONFIGS)}"})
+    config = CONFIGS[name]()
+    for setting, hint in get_type_hints(type(config), include_extras=True).items():
+        if get_origin(hint) is not ClassVar:
+            kind, rule = _kind_and_rule(hint)
+            value = getattr(env, kind.__name__)(setting, getattr(config, setting), validate=rule)
+            setattr(config, setting, value)
+    try:
+        env.seal()
+    except EnvValidationError as error:
+        messages = cast("Mapping[str, list[str]]", error.error_messages)
+        raise ConfigError({name: " ".join(texts) for name, texts in messages.items()}) from None
+    if problems := config.problems():
+        raise ConfigError(problems)
+    return config
+
+
+def _kind_and_rule(hint: Any) -> tuple[type, Validator | None]:
+    """`Annotated[int, Range(…)]` → `(int, Range(…))`; `bool` → `(bool, None)`."""
+    if get_origin(hint) is Annotated:
+        kind, rule = get_args(hint)
+        return kind, rule
+    return hint, None
+
+
+def kept_secret(path: Path) -> str:
+    """The secret in the file, made on the first call; of several processes that begin at once, one makes it."""
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft = path.with_name(f"{path.name}.{os.getpid()}")
+        draft.touch(mode=0o600)
+        draft.write_text(secrets.token_urlsafe(48))
+        try:
+            os.link(draft, path)  # atomic, and fails where another process was first
+        except FileExistsError:
+            pass
+        finally:
+            draft.unlink()
+    return path.read_text().strip()

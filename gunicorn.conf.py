@@ -1,0 +1,74 @@
+"""How gunicorn serves the application: `gunicorn wsgi:app` reads this file."""
+
+import json
+import os
+import runpy
+import socket
+import struct
+import sys
+import uuid
+from pathlib import Path
+from typing import Any
+
+import gunicorn.util
+
+# Read the settings before any worker does: a worker that cannot start is started again for ever.
+# By its path, not by an import: the master keeps no module that a reload (SIGHUP) should read anew.
+_config = runpy.run_path(str(Path(__file__).with_name("config.py")))
+try:
+    _settings = _config["load_config"]()
+except _config["ConfigError"] as error:
+    sys.exit(f"latchkey cannot start: {error}")
+
+wsgi_app = "wsgi:app"
+bind = f"{os.environ.get('HOST', '127.0.0.1')}:{os.environ.get('PORT', '8000')}"
+workers = int(os.environ.get("WEB_CONCURRENCY", "2"))
+worker_class = "gthread"
+threads = _settings.THREADS
+timeout = 30  # seconds without a sign of life from a worker
+graceful_timeout = 30
+keepalive = 75  # longer than a proxy keeps its side (nginx: 60), or it meets a closed connection
+max_requests = 100_000  # a leak, should there be one, does not grow for ever
+max_requests_jitter = 10_000
+worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108 -- the heartbeat must not wait for a disk
+control_socket_disable = True  # or two services of one user meet in one socket
+forwarded_allow_ips = ""  # who may say that the request came by https: nobody, unless the application is told
+limit_request_line = 4094
+limit_request_fields = 50
+limit_request_field_size = 8190
+
+RECEIVE_TIMEOUT = 5  # seconds: a client that stops sending loses its thread
+MALFORMED = "bad_request", "The request is malformed."
+REFUSALS = {
+    408: ("request_timeout", "The request did not arrive in time."),
+    414: ("uri_too_long", "The address is too long."),
+    431: ("headers_too_large", "The header fields are too large."),
+    500: ("internal_error", "Something went wrong on our side."),
+}
+
+
+def when_ready(server: Any) -> None:
+    """Bound every read of a client's socket.  Accepted sockets inherit it; `timeout` does not apply to threads."""
+    for listener in server.LISTENERS:
+        listener.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", RECEIVE_TIMEOUT, 0))
+
+
+def write_error(sock: socket.socket, status: int, _reason: str, _message: str) -> None:
+    """What is refused before the application sees it has the application's error shape too, and quotes nothing."""
+    status = status if status in REFUSALS else 400
+    code, message = REFUSALS.get(status, MALFORMED)
+    request_id = str(uuid.uuid4())
+    body = json.dumps({"error": code, "message": message, "status": status, "request_id": request_id}).encode()
+    head = (
+        f"HTTP/1.1 {status} {code.replace('_', ' ').title()}\r\n"
+        "Connection: close\r\n"
+        "Content-Type: application/json\r\n"
+        "Cache-Control: no-store\r\n"
+        "X-Content-Type-Options: nosniff\r\n"
+        f"X-Request-ID: {request_id}\r\n"
+        f"Content-Length: {len(body)}\r\n\r\n"
+    )
+    gunicorn.util.write_nonblock(sock, head.encode("latin-1") + body)
+
+
+gunicorn.util.write_error = write_error

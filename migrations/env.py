@@ -1,0 +1,94 @@
+"""How `flask db …` reaches the database.
+
+Our own: no warning, no change to the loggers, and one migration job at a time.
+"""
+
+from typing import Any, Literal
+
+from alembic import context
+from flask import current_app
+from sqlalchemy import Connection, Engine, NullPool, create_engine, text
+from sqlalchemy.types import TypeDecorator
+
+LOCK = 7_239_001  # any number, the same in every job
+
+
+def render_item(kind: str, item: Any, autogen: Any) -> str | Literal[False]:
+    """Write our own column types as what the database sees: a migration must not break when the program changes."""
+    if kind != "type" or not isinstance(item, TypeDecorator):
+        return False
+    autogen.imports.add("from sqlalchemy.dialects import mysql")
+    plain = item.impl_instance
+    variants = (f".with_variant({_name(v)}, {dialect!r})" for dialect, v in sorted(plain._variant_mapping.items()))  # noqa: SLF001 -- read nowhere else
+    return _name(plain) + "".join(variants)
+
+
+def _name(kind: Any) -> str:
+    return f"{'mysql' if 'mysql' in type(kind).__module__ else 'sa'}.{kind!r}"
+
+
+def engine() -> Engine:
+    """An engine of its own: a migration may take longer than a request, and its connection is closed behind it."""
+    options = dict(current_app.config["SQLALCHEMY_ENGINE_OPTIONS"])
+    for pooling in ("pool_size", "max_overflow", "pool_timeout", "pool_recycle"):
+        options.pop(pooling, None)
+    return create_engine(current_app.extensions["migrate"].db.engine.url, poolclass=NullPool, **options)
+
+
+def begin_alone(connection: Connection) -> None:
+    """Wait for another migration job to finish, and keep the next one out until this one is done."""
+    match connection.dialect.name:
+        case "sqlite":
+            # Tables are made anew to change them: that must not set off the foreign keys.
+            connection.exec_driver_sql("PRAGMA foreign_keys = OFF")
+            connection.exec_driver_sql("PRAGMA busy_timeout = 60000")
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        case "postgresql":
+            connection.execute(text("SET statement_timeout = 0"))
+            connection.execute(text("SET lock_timeout = '60s'"))
+            connection.execute(text("SET idle_in_transaction_session_timeout = 0"))
+            connection.execute(text("SELECT pg_advisory_lock(:lock)"), {"lock": LOCK})
+            connection.commit()
+        case "mysql" | "mariadb":
+            connection.execute(text("SELECT GET_LOCK(:lock, 60)"), {"lock": f"latchkey-{LOCK}"})
+
+
+def run_migrations_online() -> None:
+    metadata = current_app.extensions["migrate"].db.metadata
+    own_engine = engine()
+    try:
+        with own_engine.connect() as connection:
+            begin_alone(connection)
+            context.configure(
+                connection=connection,
+                target_metadata=metadata,
+                render_item=render_item,
+                render_as_batch=True,
+                compare_type=True,
+                compare_server_default=True,
+                transaction_per_migration=connection.dialect.name == "postgresql",
+            )
+            with context.begin_transaction():
+                context.run_migrations()
+            connection.commit()
+    finally:
+        own_engine.dispose()
+
+
+def run_migrations_offline() -> None:
+    """Write the SQL instead of running it (`flask db upgrade --sql`)."""
+    context.configure(
+        url=current_app.extensions["migrate"].db.engine.url.render_as_string(hide_password=False),
+        target_metadata=current_app.extensions["migrate"].db.metadata,
+        render_item=render_item,
+        render_as_batch=True,
+        literal_binds=True,
+    )
+    with context.begin_transaction():
+        context.run_migrations()
+
+
+if context.is_offline_mode():
+    run_migrations_offline()
+else:
+    run_migrations_online()

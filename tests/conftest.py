@@ -1,0 +1,167 @@
+"""What every test may ask for.  Whatever asks for `app` runs once on each database."""
+
+from dataclasses import dataclass, field
+
+import pytest
+from databases import PRESENT, fresh_database
+from flask_migrate import upgrade
+from sqlalchemy import update
+
+from app import create_app
+from app.extensions import Base, db
+from app.users.models import User
+from config import TestingConfig
+
+API = "/api/v1"
+PASSWORD = "correct horse battery"
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_outside(monkeypatch):
+    """What is set on this machine must not decide a test."""
+    for name in (
+        "APP_ENV",
+        "DATABASE_URL",
+        "JWT_SECRET_KEY",
+        "FLASK_DEBUG",
+        "REFRESH_GRACE",
+        "WEB_CONCURRENCY",
+        "PORT",
+    ):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(scope="session", params=PRESENT)
+def database(request, tmp_path_factory):
+    """The URL of an empty database of each kind in turn."""
+    with fresh_database(request.param, tmp_path_factory.mktemp(request.param)) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def migrated(database):
+    """An application over a database whose schema the migrations have made."""
+    config = TestingConfig()
+    config.DATABASE_URL = database
+    app = create_app(config)
+    with app.app_context():
+        upgrade()
+    yield app
+    with app.app_context():
+        db.session.remove()
+        db.engine.dispose()
+
+
+@pytest.fixture
+def app(migrated, monkeypatch):
+    """The application, with its settings and its tables as they were afterwards."""
+    settings = dict(migrated.config)
+    yield migrated
+    migrated.config.clear()
+    migrated.config.update(settings)
+    with migrated.app_context():
+        for table in reversed(Base.metadata.sorted_tables):
+            db.session.execute(table.delete())
+        db.session.commit()
+
+
+@pytest.fixture
+def client(app):
+    return app.test_client()
+
+
+@pytest.fixture
+def runner(app):
+    return app.test_cli_runner()
+
+
+@dataclass
+class Account:
+    """A user who is logged in."""
+
+    id: int
+    username: str
+    password: str
+    access_token: str
+    refresh_token: str
+    headers: dict = field(init=False)
+
+    def __post_init__(self):
+        self.headers = bearer(self.access_token)
+
+
+def bearer(token):
+    return {"Authorization": f"Bearer {token}"}
+
+
+def sign_up(client, username, password=PASSWORD):
+    response = client.post(f"{API}/auth/register", json={"username": username, "password": password})
+    assert response.status_code == 201, response.json
+    return account(response.json, password)
+
+
+def log_in(client, username, password=PASSWORD):
+    response = client.post(f"{API}/auth/login", json={"username": username, "password": password})
+    assert response.status_code == 200, response.json
+    return account(response.json, password)
+
+
+def account(tokens, password):
+    user = tokens["user"]
+    return Account(user["id"], user["username"], password, tokens["access_token"], tokens["refresh_token"])
+
+
+def refresh(client, token):
+    return client.post(f"{API}/auth/refresh", headers=bearer(token))
+
+
+def make_admin(app, username):
+    with app.app_context():
+        db.session.execute(update(User).where(User.username == username).values(is_admin=True))
+        db.session.commit()
+
+
+@pytest.fixture
+def user(client):
+    return sign_up(client, "grace")
+
+
+@pytest.fixture
+def other(client):
+    return sign_up(client, "linus")
+
+
+@pytest.fixture
+def admin(app, client):
+    sign_up(client, "ada")
+    make_admin(app, "ada")
+    return log_in(client, "ada")
+
+
+@pytest.fixture
+def as_user(user):
+    return user.headers
+
+
+@pytest.fixture
+def as_other(other):
+    return other.headers
+
+
+@pytest.fixture
+def as_admin(admin):
+    return admin.headers
+
+
+@pytest.fixture
+def as_stale_user(client, user):
+    """The user by a token that came from a refresh: not fresh."""
+    return bearer(refresh(client, user.refresh_token).json["access_token"])
+
+
+@pytest.fixture
+def lamp(client, as_user):
+    """An item of the user's."""
+    response = client.post(f"{API}/items", headers=as_user, json={"name": "Lamp", "price": "19.90"})
+    assert response.status_code == 201
+    return response.json
