@@ -6,7 +6,7 @@ from io import BytesIO
 
 from flask import Flask, Response, current_app, g, request
 from gunicorn.http.errors import ParseException
-from werkzeug.exceptions import ClientDisconnected, NotFound
+from werkzeug.exceptions import NotFound
 from werkzeug.routing import IntegerConverter
 
 from app.database import MAX_ID
@@ -53,26 +53,31 @@ def _name_request() -> None:
 
 
 def _read_body() -> None:
-    """Read the whole body, or refuse it: nothing behind this can be cut short, too large or late."""
+    """Read the whole body, or refuse it: nothing behind this can be cut short, too large or late.
+
+    Straight from the server: Werkzeug's stream stops at the limit without a word where no
+    length was declared (a chunked body), and takes a client that is slow for one that is gone.
+    """
     if request.routing_exception is not None:
         return  # the path and the method are judged before the body
     limit: int = current_app.config["MAX_CONTENT_LENGTH"]
+    declared = request.content_length
+    if declared is None and not request.environ.get("wsgi.input_terminated"):
+        return  # no body
+    if declared is not None and declared > limit:
+        raise ApiError(Code.payload_too_large)
     try:
-        if request.content_length is None and request.environ.get("wsgi.input_terminated"):
-            # Chunked.  Werkzeug would stop at the limit without a word and hand over half a body.
-            body = request.environ["wsgi.input"].read(limit + 1)
-            request.environ["wsgi.input"] = BytesIO(body)
-            request.environ["CONTENT_LENGTH"] = str(len(body))
-            if len(body) > limit:
-                raise ApiError(Code.payload_too_large)
-        elif request.content_length:
-            if request.content_length > limit:
-                raise ApiError(Code.payload_too_large)
-            request.get_data()
+        body = request.environ["wsgi.input"].read(limit + 1 if declared is None else declared)
     except (BlockingIOError, TimeoutError):
-        raise ApiError(Code.request_timeout, headers={"Connection": "close"}) from None
-    except (ParseException, ClientDisconnected, OSError):
-        raise ApiError(Code.bad_request, "The body breaks off or is not framed as HTTP asks.") from None
+        raise ApiError(Code.request_timeout) from None
+    except (ParseException, OSError):
+        raise ApiError(Code.bad_request, "The body is not framed as HTTP asks.") from None
+    if len(body) > limit:
+        raise ApiError(Code.payload_too_large)
+    if declared is not None and len(body) < declared:
+        raise ApiError(Code.bad_request, "The body breaks off.")
+    request.environ["wsgi.input"] = BytesIO(body)
+    request.environ["CONTENT_LENGTH"] = str(len(body))
 
 
 def _add_headers(response: Response) -> Response:

@@ -1,0 +1,170 @@
+#!/bin/sh
+# A walk through the API with plain curl: each request, each answer, and a stop at the first surprise.
+#
+#   make run     in one terminal
+#   make tour    in another, with the same settings
+#
+# It makes users whose names begin with `tour-`, and items that begin with `Tour`, and takes them away again.
+set -eu
+
+base=${1:-http://127.0.0.1:8000}
+api=$base/api/v1
+run=$(date +%s)
+user=tour-$run
+admin=tour-admin-$run
+secret() { python -c 'import secrets; print(secrets.token_urlsafe(16))'; }
+password=$(secret) new_password=$(secret)
+type=application/json
+count=0
+
+chapter() { printf '\n\033[1m%s\033[0m\n' "$*"; }
+surprise() { printf '\n\033[31mA surprise:\033[0m %s\n' "$*" >&2; exit 1; }
+shorten() { sed 's/eyJ[A-Za-z0-9_-]\{6\}[A-Za-z0-9_.-]*/eyJ…/g; s/'"$password"'/…/g; s/'"$new_password"'/…/g'; }
+
+# field NAME: the last text of that name in the last answer.
+field() { printf '%s' "$answer" | sed -n 's/.*"'"$1"'":"\{0,1\}\([^",}]*\).*/\1/p'; }
+
+# call METHOD PATH STATUS TEXT [TOKEN [BODY]]: ask, show, and compare; `-` is no token.  A body is of the type $type.
+call() {
+    method=$1 path=$2 status=$3 text=$4 token=${5:--} body=${6:-}
+    set --
+    [ "$token" = - ] || set -- "$@" -H "Authorization: Bearer $token"
+    [ -z "$body" ] || set -- "$@" -H "Content-Type: $type" -d "$body"
+    printf '\n$ curl -X %s %s' "$method" "$path"
+    for word in "$@"; do
+        case $word in -*) printf ' %s' "$word" ;; *) printf " '%.200s'" "$(printf '%s' "$word" | shorten)" ;; esac
+    done
+    echo
+    answer=$(curl -sS -X "$method" -w '\n%{http_code}' "$@" "$base$path") || surprise "no answer"
+    got=$(printf '%s' "$answer" | tail -n 1)
+    answer=$(printf '%s' "$answer" | sed '$d')
+    printf '%s %s\n' "$got" "$(printf '%s' "$answer" | shorten)"
+    [ "$got" = "$status" ] || surprise "the status is $got, not $status"
+    case $answer in *"$text"*) ;; *) surprise "the answer does not say $text" ;; esac
+    count=$((count + 1))
+}
+
+curl -sf -o /dev/null "$base/health/ready" || surprise "no server at $base that is ready: start one with \`make run\`"
+
+chapter 'Sign up and log in'
+credentials="{\"username\": \"$user\", \"password\": \"$password\"}"
+call GET / 200 '"openapi"'
+call POST /api/v1/auth/register 201 '"refresh_token"' - "$credentials"
+call POST /api/v1/auth/register 409 username_taken - "$credentials"
+call POST /api/v1/auth/login 401 invalid_credentials - "{\"username\": \"$user\", \"password\": \"wrong wrong\"}"
+call POST /api/v1/auth/login 200 '"expires_in":900' - "$credentials"
+access=$(field access_token) first_refresh=$(field refresh_token)
+call GET /api/v1/users/me 200 "$user" "$access"
+call GET /api/v1/users/me 401 authorization_required
+
+chapter 'Items: what a visitor sees, and what a user does'
+call POST /api/v1/items 201 '"price":"19.90"' "$access" "{\"name\": \"Tour lamp $run\", \"price\": \"19.9\"}"
+item=$(field id)
+call GET /api/v1/items 200 'More data available if you log in.'
+call GET "/api/v1/items?limit=100" 200 '"price"' "$access"
+call PATCH "/api/v1/items/$item" 200 '"price":"24.50"' "$access" '{"price": "24.50"}'
+call POST /api/v1/items 409 item_exists "$access" "{\"name\": \"Tour lamp $run\", \"price\": \"1\"}"
+
+chapter 'Refresh: the new token is not fresh; a fresh login makes one that is'
+call POST /api/v1/auth/refresh 200 '"refresh_token"' "$first_refresh"
+stale=$(field access_token) second_refresh=$(field refresh_token)
+call POST /api/v1/auth/refresh 200 "$second_refresh" "$first_refresh"
+echo '(asked again within ten seconds: the same successor, so that two tabs or a lost answer cost nobody the session)'
+call POST /api/v1/items 401 fresh_token_required "$stale" "{\"name\": \"Tour chair $run\", \"price\": \"80\"}"
+call POST /api/v1/auth/fresh-login 200 '"access_token"' "$stale" "$credentials"
+fresh=$(field access_token)
+call POST /api/v1/items 201 '"price":"80.00"' "$fresh" "{\"name\": \"Tour chair $run\", \"price\": \"80\"}"
+chair=$(field id)
+
+chapter 'Administrators'
+call DELETE "/api/v1/items/$item" 403 admin_required "$fresh"
+call GET /api/v1/users 403 admin_required "$fresh"
+printf '\n$ flask users create %s --admin\n' "$admin"
+printf '%s\n' "$password" | flask --app wsgi users create "$admin" --admin
+call POST /api/v1/auth/login 200 '"is_admin":true' - "{\"username\": \"$admin\", \"password\": \"$password\"}"
+boss=$(field access_token)
+call DELETE "/api/v1/items/$item" 200 'Item deleted.' "$boss"
+call DELETE "/api/v1/items/$item" 404 not_found "$boss"
+call DELETE "/api/v1/items/$chair" 200 'Item deleted.' "$boss"
+
+chapter 'Tokens that are no good'
+expired=$(python - "$access" <<'PY'
+import sys
+import time
+
+import jwt
+
+from wsgi import app
+
+claims = jwt.decode(sys.argv[1], options={"verify_signature": False})
+claims |= {"exp": int(time.time()) - 60}
+key = app.config["JWT_SECRET_KEY"]
+print(jwt.encode(claims, key, "HS256", headers=jwt.get_unverified_header(sys.argv[1])))
+PY
+)
+call GET /api/v1/users/me 401 'The token has expired.' "$expired"
+call GET /api/v1/users/me 401 token_expired "$expired"
+call GET /api/v1/users/me 401 invalid_token "${access%????????}AAAAAAAA"
+call GET /api/v1/users/me 401 invalid_token "$second_refresh"
+
+chapter 'Log out: the access token alone, the refresh token alone, the session'
+log_in() {
+    call POST /api/v1/auth/login 200 '"refresh_token"' - "$credentials"
+    access=$(field access_token) renewal=$(field refresh_token)
+}
+log_in
+call POST /api/v1/auth/logout/access 200 'Access token has been revoked' "$access"
+call GET /api/v1/users/me 401 token_revoked "$access"
+call POST /api/v1/auth/refresh 200 '"access_token"' "$renewal"
+log_in
+call POST /api/v1/auth/logout/refresh 200 'Refresh token has been revoked' "$renewal"
+call POST /api/v1/auth/refresh 401 token_revoked "$renewal"
+call GET /api/v1/users/me 200 "$user" "$access"
+log_in
+call POST /api/v1/auth/logout 200 message "$access"
+call GET /api/v1/users/me 401 token_revoked "$access"
+call POST /api/v1/auth/refresh 401 token_revoked "$renewal"
+
+chapter 'Sessions and the password'
+log_in
+elsewhere=$renewal
+log_in
+call GET /api/v1/auth/sessions 200 '"current":true' "$access"
+call DELETE '/api/v1/auth/sessions?keep_current=true' 200 'everywhere else' "$access"
+call POST /api/v1/auth/refresh 401 token_revoked "$elsewhere"
+call PUT /api/v1/auth/password 200 '"refresh_token"' "$access" "{\"current_password\": \"$password\", \"new_password\": \"$new_password\"}"
+changed=$(field access_token)
+call GET /api/v1/users/me 401 token_revoked "$access"
+call GET /api/v1/users/me 200 "$user" "$changed"
+call POST /api/v1/auth/login 401 invalid_credentials - "$credentials"
+
+chapter 'Bad input'
+call POST /api/v1/auth/login 400 bad_request - '{"username": '
+call POST /api/v1/auth/login 422 '"password":["Missing data for required field."]' - "{\"username\": \"$user\"}"
+call POST /api/v1/auth/register 422 '"is_admin":["Unknown field."]' - '{"username": "tour-x", "password": "long enough", "is_admin": true}'
+call PATCH /api/v1/users/me 422 validation_failed "$changed" '{"username": 7}'
+type=text/plain
+call POST /api/v1/auth/login 415 unsupported_media_type - "$credentials"
+type=application/json
+call POST /api/v1/auth/login 413 payload_too_large - "{\"username\": \"$(printf '%070000d' 0)\"}"
+call GET /api/v1/items/9223372036854775808 404 not_found "$changed"
+call GET /api/v1/nowhere 404 not_found
+call DELETE /api/v1/items 405 method_not_allowed "$changed"
+
+chapter 'Everybody else goes'
+call GET '/api/v1/users?limit=100' 200 "$user" "$boss"
+strangers=$(printf '%s' "$answer" | grep -o '"username":"[^"]*"' | grep -vc '"tour-' || true)
+if [ "$strangers" = 0 ] && [ "$(field next_cursor)" = null ]; then
+    call DELETE /api/v1/users 200 'row(s) deleted' "$boss"
+else
+    echo "(left out: DELETE /users deletes everybody but the caller, and there are users here that this tour did not make)"
+    id=$(printf '%s' "$answer" | sed -n 's/.*"id":\([0-9]*\),"username":"'"$user"'".*/\1/p')
+    call DELETE "/api/v1/users/$id" 200 'User deleted.' "$boss"
+fi
+call GET /api/v1/users/me 401 token_revoked "$changed"
+
+printf '\n$ curl -X DELETE /api/v1/users/me\n'
+curl -sS -X DELETE -H "Authorization: Bearer $boss" "$base/api/v1/users/me"
+printf '\n(the last administrator stays; its password was random, and is forgotten now)\n'
+
+printf '\n\033[32m%s requests, no surprise.\033[0m\n' "$count"

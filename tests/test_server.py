@@ -1,0 +1,198 @@
+"""The program as it is deployed: gunicorn, its own processes, real sockets."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from databases import fresh_database
+
+ROOT = Path(__file__).parent.parent
+BIN = Path(sys.executable).parent
+CHEAP = {"ARGON2_MEMORY_COST": "8", "ARGON2_TIME_COST": "1"}
+
+
+def environment(**settings):
+    kept = {name: value for name, value in os.environ.items() if name in ("HOME", "LANG", "COVERAGE_PROCESS_START")}
+    path = f"{BIN}{os.pathsep}{os.environ['PATH']}"
+    return (
+        kept | CHEAP | {"PATH": path, "FLASK_SKIP_DOTENV": "1", "JWT_SECRET_KEY": "k" * 20 + "0123456789ab"} | settings
+    )
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@contextmanager
+def serving(**settings):
+    """A gunicorn of one worker over a migrated database; its port and what it logs."""
+    port = free_port()
+    env = environment(PORT=str(port), WEB_CONCURRENCY="1", **settings)
+    subprocess.run(
+        [BIN / "flask", "--app", "wsgi", "db", "upgrade"], cwd=ROOT, env=env, check=True, capture_output=True
+    )
+    process = subprocess.Popen(
+        [BIN / "gunicorn", "wsgi:app"], cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    try:
+        wait_until_ready(process, port)
+        yield port, process
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=20)
+
+
+def wait_until_ready(process, port):
+    for _ in range(200):
+        if process.poll() is not None:
+            pytest.fail(f"gunicorn has stopped: {process.stdout.read()}")
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/health/ready", timeout=5) as response:
+                assert response.status == 200
+                return
+        except (ConnectionError, urllib.error.URLError):
+            time.sleep(0.05)
+    pytest.fail("gunicorn does not get ready")
+
+
+@pytest.fixture(scope="module")
+def port(tmp_path_factory):
+    with (
+        fresh_database("sqlite", tmp_path_factory.mktemp("server")) as url,
+        serving(DATABASE_URL=url, APP_ENV="testing") as (port, _process),
+    ):
+        yield port
+
+
+def send(port, data, timeout=15):
+    """Raw bytes to the server; what comes back until it closes the connection."""
+    with socket.create_connection(("127.0.0.1", port), timeout=timeout) as connection:
+        connection.sendall(data)
+        return read_all(connection)
+
+
+def read_all(connection):
+    return b"".join(iter(lambda: connection.recv(65536), b""))
+
+
+def parse(answer):
+    head, _, body = answer.partition(b"\r\n\r\n")
+    lines = head.decode("latin-1").split("\r\n")
+    headers = dict(line.split(": ", 1) for line in lines[1:])
+    return int(lines[0].split()[1]), headers, json.loads(body)
+
+
+CHUNKED = b"POST /api/v1/auth/login HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Type: application/json\r\n"
+CHUNKED += b"Transfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("request_bytes", "status", "code"),
+    [
+        (b"nonsense\r\n\r\n", 400, "bad_request"),
+        (b"GET / HTTP/9.9\r\nHost: a\r\n\r\n", 400, "bad_request"),
+        (b"GET / HTTP/1.1\r\nHost: a\r\n: x\r\n\r\n", 400, "bad_request"),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: xchunked\r\n\r\n", 400, "bad_request"),
+        (b"GET /" + b"a" * 5000 + b" HTTP/1.1\r\nHost: a\r\n\r\n", 414, "uri_too_long"),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nX-Big: " + b"a" * 9000 + b"\r\n\r\n", 431, "headers_too_large"),
+        (CHUNKED + b"-1\r\nab\r\n0\r\n\r\n", 400, "bad_request"),
+        (CHUNKED + b"11170\r\n" + b" " * 70000 + b"\r\n0\r\n\r\n", 413, "payload_too_large"),
+        (CHUNKED + b"4\r\n[[[[\r\n0\r\n\r\n", 400, "bad_request"),
+        (CHUNKED + b"2\r\n{}\r\n0\r\n\r\n", 422, "validation_failed"),
+        (b"GET /nowhere HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", 404, "not_found"),
+    ],
+)
+def test_whatever_is_refused_has_the_one_shape(port, request_bytes, status, code):
+    """What gunicorn refuses before the application sees it looks like what the application refuses."""
+    got, headers, body = parse(send(port, request_bytes))
+
+    assert (got, body["error"], body["status"]) == (status, code, status)
+    assert body["request_id"] == headers["X-Request-ID"]
+    assert body.keys() - {"errors"} == {"error", "message", "status", "request_id"}
+    assert headers["Content-Type"] == "application/json"
+
+
+def test_a_client_that_stops_sending_loses_its_thread(port):
+    """A body that never comes is a 408 after five seconds, and nobody else waits for it."""
+    stalled = (
+        b"POST /api/v1/auth/login HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 90\r\n\r\n{"
+    )
+    with socket.create_connection(("127.0.0.1", port), timeout=15) as connection:
+        connection.sendall(stalled)
+        began = time.monotonic()
+        status, _headers, _body = parse(send(port, b"GET /health/live HTTP/1.0\r\n\r\n"))
+        others_waited = time.monotonic() - began
+        answer = read_all(connection)
+        waited = time.monotonic() - began
+
+    assert status == 200
+    assert others_waited < 4 < waited < 10
+    assert parse(answer)[0] == 408
+    assert parse(answer)[2]["error"] == "request_timeout"
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="the tour needs curl")
+def test_the_tour_meets_no_surprise(database, tmp_path):
+    """docs/tour.sh walks through every flow against a real server, on each database."""
+    with serving(DATABASE_URL=database, APP_ENV="development") as (port, _process):
+        tour = subprocess.run(
+            ["/bin/sh", "docs/tour.sh", f"http://127.0.0.1:{port}"],
+            cwd=ROOT, env=environment(DATABASE_URL=database), capture_output=True, text=True, check=False,
+        )  # fmt: skip
+
+    assert tour.returncode == 0, tour.stdout[-2000:] + tour.stderr
+    assert "no surprise" in tour.stdout
+    assert "row(s) deleted" in tour.stdout
+
+
+def test_the_tour_leaves_other_people_alone(tmp_path):
+    """Where there are users that it did not make, the tour does not delete everybody."""
+    url = f"sqlite:///{tmp_path / 'x.db'}"
+    env = environment(DATABASE_URL=url)
+    with serving(DATABASE_URL=url, APP_ENV="development") as (port, _process):
+        create = [BIN / "flask", "--app", "wsgi", "users", "create", "grace"]
+        subprocess.run(create, cwd=ROOT, env=env, input="correct horse\n", check=True, capture_output=True, text=True)
+        tour = subprocess.run(
+            ["/bin/sh", "docs/tour.sh", f"http://127.0.0.1:{port}"],
+            cwd=ROOT, env=env, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        users = subprocess.run([*create[:4], "list"], cwd=ROOT, env=env, check=True, capture_output=True, text=True)
+
+    assert tour.returncode == 0, tour.stdout[-2000:] + tour.stderr
+    assert "left out" in tour.stdout
+    assert "grace" in users.stdout
+    assert users.stdout.count("tour-") == 1  # its administrator, the last one
+
+
+def test_bad_settings_stop_gunicorn_at_once():
+    """Production without a key does not start: one line that names the setting, and no worker that starts for ever."""
+    env = environment(APP_ENV="production", JWT_SECRET_KEY="", PORT=str(free_port()))
+
+    run = subprocess.run(
+        [BIN / "gunicorn", "wsgi:app"], cwd=ROOT, env=env, capture_output=True, text=True, check=False, timeout=20
+    )
+
+    assert run.returncode == 1
+    lines = run.stderr.strip().splitlines()
+    assert len(lines) == 1
+    assert lines[0].startswith("latchkey cannot start: ")
+    assert "JWT_SECRET_KEY: is not set" in lines[0]
+
+
+def test_sigterm_ends_it_in_good_order(tmp_path):
+    """A stop is an exit with 0."""
+    with serving(DATABASE_URL=f"sqlite:///{tmp_path / 'x.db'}", APP_ENV="testing") as (_port, process):
+        pass
+
+    assert process.returncode == 0
