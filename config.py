@@ -13,7 +13,11 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, cast, get_args, get_origin, get_type_hints
 
 from environs import Env, EnvValidationError
+from flask.helpers import get_debug_flag
+from marshmallow import ValidationError
 from marshmallow.validate import Length, OneOf, Range, Validator
+from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError
 
 ROOT = Path(__file__).parent
 INSTANCE = ROOT / "instance"
@@ -31,13 +35,28 @@ class ConfigError(Exception):
         super().__init__("; ".join(f"{name}: {fix}" for name, fix in sorted(problems.items())))
 
 
+class DatabaseUrl(Validator):
+    """A URL of a database that we speak to."""
+
+    BACKENDS = ("sqlite", "postgresql", "postgres", "mysql", "mariadb")
+
+    def __call__(self, value: str) -> str:
+        try:
+            backend = make_url(value).get_backend_name()
+        except ArgumentError:
+            backend = ""
+        if backend not in self.BACKENDS:
+            raise ValidationError(f"Must be a URL that begins with one of {', '.join(self.BACKENDS)}.")
+        return value
+
+
 class Config:
     """What every environment shares.  The rule of a setting stands in its annotation."""
 
     # --- The database ---
     # postgresql://… and mysql://… in their plain spelling; the driver is ours to choose.
     # A relative SQLite path is taken from instance/.
-    DATABASE_URL: Annotated[str, Length(min=1)] = "sqlite:///latchkey.db"
+    DATABASE_URL: Annotated[str, DatabaseUrl()] = "sqlite:///latchkey.db"
 
     # --- Tokens ---
     # Signs every token (HS256).  At least 32 random bytes.
@@ -73,7 +92,12 @@ class Config:
     # --- Requests ---
     # Bytes of a request body.
     MAX_CONTENT_LENGTH: Annotated[int, Range(min=1024, max=16 * 1024 * 1024)] = 65_536
-    # Requests that one worker serves at a time, and so the connections that it may hold.
+
+    # --- The server ---
+    PORT: Annotated[int, Range(min=1, max=65_535)] = 8000
+    # Processes.  Two a core is plenty: passwords are hashed outside of Python's lock.
+    WEB_CONCURRENCY: Annotated[int, Range(min=1, max=256)] = 2
+    # Requests that one process serves at a time, and so the connections that it may hold.
     THREADS: Annotated[int, Range(min=2, max=64)] = 16
 
     # --- Logs ---
@@ -138,7 +162,7 @@ class ProductionConfig(Config):
                 found[name] = f"is below the floor of {getattr(Config, name)}; leave it unset"
         if self.ALLOW_DELETE_ALL_USERS:
             found["ALLOW_DELETE_ALL_USERS"] = "is for development and tests only; leave it unset"
-        if Env().bool("FLASK_DEBUG", False):
+        if get_debug_flag():
             found["FLASK_DEBUG"] = "shows strangers the inside of the program; leave it unset"
         return found
 

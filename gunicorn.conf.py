@@ -1,7 +1,6 @@
 """How gunicorn serves the application: `gunicorn wsgi:app` reads this file."""
 
 import json
-import os
 import runpy
 import socket
 import struct
@@ -21,8 +20,8 @@ except _config["ConfigError"] as error:
     sys.exit(f"latchkey cannot start: {error}")
 
 wsgi_app = "wsgi:app"
-bind = f"{os.environ.get('HOST', '127.0.0.1')}:{os.environ.get('PORT', '8000')}"
-workers = int(os.environ.get("WEB_CONCURRENCY", "2"))
+bind = f"127.0.0.1:{_settings.PORT}"
+workers = _settings.WEB_CONCURRENCY
 worker_class = "gthread"
 threads = _settings.THREADS
 timeout = 30  # seconds without a sign of life from a worker

@@ -82,7 +82,7 @@ def engine_options(url: URL, connections: int) -> dict[str, Any]:
         # sqlite3 begins a transaction at the first write, and so at once as a writer: a transaction
         # that reads first and writes later cannot end in "database is locked".
         options["connect_args"] = {"timeout": 5, "isolation_level": "IMMEDIATE"}
-    if url.database:  # SQLite in memory has no pool
+    if url.database not in (None, "", ":memory:"):  # SQLite in memory is one connection
         options |= {"pool_size": connections, "max_overflow": 0, "pool_timeout": 2, "pool_recycle": 1800}
     if backend == "postgresql":
         settings = {

@@ -6,7 +6,7 @@ missing or strange are checked here, and every one of its answers is ours.
 
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, NamedTuple, Protocol, cast
 from uuid import UUID
 
@@ -216,7 +216,7 @@ def _is_dead(_header: Mapping[str, Any], claims: Mapping[str, Any]) -> bool:
             "user_id": int(claims["sub"]),
             "session_id": UUID(claims["sid"]),
             "jti": jti,
-            "now": utcnow() - timedelta(seconds=current_app.config["JWT_LEEWAY"]),
+            "now": utcnow(),
         },
     ).one_or_none()
     if row is None:
