@@ -8,20 +8,20 @@ from app import errors, http, logs
 from app.auth import tokens
 from app.auth.cli import tokens_cli
 from app.auth.guards import SECURITY_SCHEMES
-from app.auth.routes import blp as auth
+from app.auth.routes import blp as auth_blp
 from app.database import database_url, engine_options
 from app.extensions import api, db, migrate
 from app.items.cli import seed
-from app.items.routes import blp as items
+from app.items.routes import blp as items_blp
 from app.schemas import ErrorSchema
-from app.system.routes import blp as system
+from app.system.routes import blp as system_blp
 from app.users import passwords
 from app.users.cli import users_cli
-from app.users.routes import blp as users
+from app.users.routes import blp as users_blp
 
 __version__ = "0.1.0"
 
-BLUEPRINTS = (system, auth, users, items)
+BLUEPRINTS = (system_blp, auth_blp, users_blp, items_blp)
 COMMANDS = (users_cli, tokens_cli, seed)
 
 

@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass, field
 
+import jwt
 import pytest
 from databases import PRESENT, fresh_database
 from flask_migrate import upgrade
-from sqlalchemy import update
+from sqlalchemy import func, select, update
 
 from app import create_app
 from app.extensions import Base, db
@@ -109,6 +110,29 @@ def log_in(client, username, password=PASSWORD):
 def account(tokens, password):
     user = tokens["user"]
     return Account(user["id"], user["username"], password, tokens["access_token"], tokens["refresh_token"])
+
+
+def me(client, token):
+    return client.get(f"{API}/users/me", headers=bearer(token))
+
+
+def claims(token):
+    return jwt.decode(token, options={"verify_signature": False})
+
+
+def error(response):
+    """The status and the code of an error, once its shape has been checked."""
+    body = response.json
+    assert body.keys() - {"errors"} == {"error", "message", "status", "request_id"}
+    assert body["status"] == response.status_code
+    assert body["request_id"] == response.headers["X-Request-ID"]
+    assert ("errors" in body) is (response.status_code == 422)
+    return response.status_code, body["error"]
+
+
+def count(app, model):
+    with app.app_context():
+        return db.session.scalar(select(func.count()).select_from(model))
 
 
 def refresh(client, token):

@@ -6,35 +6,13 @@ from uuid import UUID
 import jwt
 import pytest
 import time_machine
-from conftest import API, PASSWORD, bearer, log_in, make_admin, refresh, sign_up
-from sqlalchemy import func, select, update
+from conftest import API, PASSWORD, bearer, claims, count, error, log_in, make_admin, me, refresh, sign_up
+from sqlalchemy import select, update
 
 from app.auth.models import RevokedToken, Session
 from app.database import utcnow
 from app.extensions import db
 from app.users.models import User
-
-
-def claims(token):
-    return jwt.decode(token, options={"verify_signature": False})
-
-
-def error(response):
-    """The status and the code of an error, once its shape has been checked."""
-    body = response.json
-    assert body["status"] == response.status_code
-    assert body["request_id"] == response.headers["X-Request-ID"]
-    assert body["message"]
-    return response.status_code, body["error"]
-
-
-def count(app, model):
-    with app.app_context():
-        return db.session.scalar(select(func.count()).select_from(model))
-
-
-def me(client, token):
-    return client.get(f"{API}/users/me", headers=bearer(token))
 
 
 class TestRegister:

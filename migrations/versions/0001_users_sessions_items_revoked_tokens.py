@@ -64,7 +64,7 @@ def upgrade() -> None:
         sa.Column("updated_at", instant, nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_items"),
         sa.UniqueConstraint("name", name="uq_items_name"),
-        sa.CheckConstraint("price >= 0", name="ck_items_price_not_negative"),
+        sa.CheckConstraint("price >= 0", name=op.f("ck_items_price_not_negative")),
         sa.ForeignKeyConstraint(["owner_id"], ["users.id"], name="fk_items_owner_id", ondelete="SET NULL"),
         **options,
     )

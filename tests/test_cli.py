@@ -1,0 +1,188 @@
+"""The commands of `flask`, as an operator types them."""
+
+from datetime import timedelta
+from types import SimpleNamespace
+from uuid import UUID
+
+import pytest
+from conftest import API, count, error, log_in, me
+from sqlalchemy import select
+
+from app import create_app
+from app.auth.models import RevokedToken, Session
+from app.database import utcnow
+from app.extensions import db
+from app.items.models import Item
+from app.users import cli
+from app.users.models import User
+from config import TestingConfig
+
+
+def fails(result, *words):
+    """The command failed in one line that says these words."""
+    assert result.exit_code != 0
+    lines = [line for line in result.output.splitlines() if line.startswith("Error: ")]
+    assert len(lines) == 1, result.output
+    assert "Traceback" not in result.output
+    for word in words:
+        assert word in lines[0]
+
+
+class TestUsersCreate:
+    def create(self, runner, *words, password="correct horse\n"):
+        return runner.invoke(args=["users", "create", *words], input=password)
+
+    def test_makes_a_user(self, client, runner):
+        """The password comes from standard input, and logs in."""
+        result = self.create(runner, "grace")
+
+        assert result.exit_code == 0
+        assert result.output.startswith("Created user grace (id ")
+        assert log_in(client, "grace", "correct horse").username == "grace"
+
+    def test_makes_an_admin(self, client, runner):
+        """With --admin, and in no other way, there is a first administrator."""
+        assert self.create(runner, "ada", "--admin").exit_code == 0
+        admin = log_in(client, "ada", "correct horse")
+        assert client.get(f"{API}/users", headers=admin.headers).status_code == 200
+
+    @pytest.mark.parametrize(
+        ("name", "password", "word"),
+        [("ab", "correct horse\n", "username"), ("grace", "short\n", "password"), ("grace", "", "password")],
+    )
+    def test_holds_to_the_rules_of_registration(self, app, runner, name, password, word):
+        """A bad name or password is one line that says which."""
+        fails(self.create(runner, name, password=password), word)
+        assert count(app, User) == 0
+
+    def test_not_twice(self, runner, user):
+        """A taken name is taken here too."""
+        fails(self.create(runner, "GRACE"), "taken")
+
+    def test_asks_at_a_terminal(self, app, client, runner, monkeypatch):
+        """Where a person sits there, the password is asked for twice, unseen."""
+        asked = []
+
+        def prompt(text, **options):
+            asked.append((text, options))
+            return "correct horse"
+
+        monkeypatch.setattr(cli, "sys", SimpleNamespace(stdin=SimpleNamespace(isatty=lambda: True)))
+        monkeypatch.setattr(cli.click, "prompt", prompt)
+
+        assert self.create(runner, "grace").exit_code == 0
+        assert asked == [("Password", {"hide_input": True, "confirmation_prompt": True})]
+        assert log_in(client, "grace", "correct horse").username == "grace"
+
+
+class TestUsersChange:
+    def test_promote_and_demote(self, client, runner, user, admin):
+        """By name, in any case; it is in the next token."""
+        assert runner.invoke(args=["users", "promote", "GRACE"]).exit_code == 0
+        again = log_in(client, "grace")
+        assert client.get(f"{API}/users", headers=again.headers).status_code == 200
+
+        assert runner.invoke(args=["users", "demote", "grace"]).exit_code == 0
+        assert error(client.get(f"{API}/users", headers=again.headers)) == (403, "admin_required")
+
+    def test_deactivate_and_activate(self, client, runner, user):
+        """The tokens die and stay dead; a login works again after the activation."""
+        assert runner.invoke(args=["users", "deactivate", "grace"]).exit_code == 0
+        assert error(me(client, user.access_token)) == (401, "token_revoked")
+
+        assert runner.invoke(args=["users", "activate", "grace"]).exit_code == 0
+        assert error(me(client, user.access_token)) == (401, "token_revoked")
+        assert log_in(client, "grace").id == user.id
+
+    @pytest.mark.parametrize("command", ["demote", "deactivate"])
+    def test_the_last_admin_stays(self, client, runner, admin, command):
+        """The command line cannot lock everybody out either."""
+        fails(runner.invoke(args=["users", command, "ada"]), "last active administrator")
+        assert client.get(f"{API}/users", headers=admin.headers).status_code == 200
+
+    @pytest.mark.parametrize("command", ["promote", "demote", "activate", "deactivate"])
+    def test_of_nobody(self, runner, command):
+        """A name that is not there is said, with the command that lists those that are."""
+        fails(runner.invoke(args=["users", command, "nobody"]), "nobody", "flask users list")
+
+
+class TestUsersList:
+    def test_shows_what_everybody_is(self, app, client, runner, user, admin):
+        """Id, name, and whether administrator or inactive."""
+        runner.invoke(args=["users", "deactivate", "grace"])
+
+        lines = runner.invoke(args=["users", "list"]).output.splitlines()
+
+        assert [line.split() for line in lines] == [
+            [str(user.id), "grace", "inactive"],
+            [str(admin.id), "ada", "admin"],
+        ]
+
+
+class TestTokensPrune:
+    def test_removes_what_has_expired_and_nothing_else(self, app, client, runner, user, monkeypatch):
+        """In several transactions where there is much; what may still be presented stays."""
+        monkeypatch.setattr("app.auth.cli.BATCH", 2)
+        client.post(f"{API}/auth/logout/access", headers=user.headers)
+        with app.app_context():
+            long_ago = utcnow() - timedelta(days=60)
+            just_now = utcnow() - timedelta(seconds=5)  # within the leeway
+            db.session.add_all(Session(user_id=user.id, expires_at=long_ago) for _ in range(5))
+            db.session.add_all(RevokedToken(jti=UUID(int=n), expires_at=long_ago) for n in range(3))
+            db.session.add(RevokedToken(jti=UUID(int=99), expires_at=just_now))
+            db.session.commit()
+
+        result = runner.invoke(args=["tokens", "prune"])
+
+        assert result.output == "Removed 8 expired row(s).\n"
+        assert count(app, Session) == 1
+        assert count(app, RevokedToken) == 2
+
+
+class TestSeed:
+    def test_adds_samples_once(self, app, client, runner):
+        """Users whose passwords are shown this once, and items; a second run adds nothing."""
+        first = runner.invoke(args=["seed"])
+        rows = count(app, User), count(app, Item)
+        second = runner.invoke(args=["seed"])
+
+        assert (first.exit_code, second.exit_code) == (0, 0)
+        assert rows == (3, 12) == (count(app, User), count(app, Item))
+        assert second.output == "Added 0 item(s).\n"
+        name, password = first.output.splitlines()[0].removeprefix("Added administrator ").split(", password: ")
+        assert log_in(client, name, password).username == "ada"
+        with app.app_context():
+            assert None not in db.session.scalars(select(Item.owner_id)).all()
+
+    def test_never_in_production(self, app, runner):
+        """Sample users have no business among real ones."""
+        app.config["ALLOW_SEED"] = False
+
+        fails(runner.invoke(args=["seed"]), "production")
+        assert count(app, User) == 0
+
+
+class TestWithoutADatabase:
+    @pytest.mark.parametrize(
+        "command", [["users", "list"], ["users", "promote", "ada"], ["tokens", "prune"], ["seed"]], ids=" ".join
+    )
+    def test_commands_say_what_to_do(self, tmp_path, command):
+        """A database that is away, or has no tables, is one line that names the setting and the command."""
+        config = TestingConfig()
+        config.DATABASE_URL = f"sqlite:///{tmp_path / 'empty.db'}"
+        app = create_app(config)
+
+        result = app.test_cli_runner().invoke(args=command)
+
+        fails(result, "DATABASE_URL", "flask db upgrade")
+        with app.app_context():
+            db.engine.dispose()
+
+
+def test_every_command_explains_itself(app, runner):
+    """--help works for each of our commands, and says more than its name."""
+    for command in (["users"], ["tokens"], ["seed"], *(["users", name] for name in app.cli.commands["users"].commands)):
+        result = runner.invoke(args=[*command, "--help"])
+
+        assert result.exit_code == 0
+        assert len(result.output.splitlines()) > 3
