@@ -8,6 +8,7 @@ from shutil import copytree
 
 import flask_migrate
 import pytest
+from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from databases import fresh_database
 from sqlalchemy import delete, inspect
@@ -82,9 +83,7 @@ class TestMigrations:
         flask_migrate.check(directory=str(copy))
 
     def test_a_failing_migration_leaves_nothing_half_done(self, empty, tmp_path):
-        """SQLite and PostgreSQL take a migration back that fails; MariaDB cannot, and commits every statement."""
-        if empty.config["SQLALCHEMY_DATABASE_URI"].get_backend_name() == "mysql":
-            pytest.skip("MariaDB has no transactions for its tables")
+        """A migration that fails is taken back; by MariaDB, which cannot, it is at least not counted as done."""
         copy = tmp_path / "migrations"
         copytree(MIGRATIONS, copy)
         (copy / "versions" / "0002_broken.py").write_text(BROKEN)
@@ -92,7 +91,10 @@ class TestMigrations:
         with pytest.raises(DBAPIError):
             flask_migrate.upgrade(directory=str(copy))
 
-        assert "half_done" not in tables()
+        if db.engine.dialect.name != "mysql":
+            assert "half_done" not in tables()
+        with db.engine.connect() as connection:
+            assert MigrationContext.configure(connection).get_current_heads() in ((), ("0001",))
 
     def test_sql_can_be_written_instead_of_run(self, empty, capsys):
         """`flask db upgrade --sql` prints what a database administrator would run by hand."""

@@ -25,6 +25,7 @@ from app.users.models import User
 KEY_ID = "secret"  # the `kid` of JWT_SECRET_KEY
 ALGORITHM = "HS256"
 MAX_TOKEN_LENGTH = 4096
+MAX_TIME = 253_402_300_799  # the last second of the year 9999, in seconds since 1970
 _TOKEN = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")  # RFC 7515 section 7.1
 _SUBJECT = re.compile(r"[1-9][0-9]{0,18}")
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -191,7 +192,7 @@ def _key(header: Mapping[str, Any], claims: Mapping[str, Any]) -> str:
 def _check_claims(claims: Mapping[str, Any]) -> None:
     """Every claim that we set must be there, and be what we would set (RFC 8725 section 3.8 and following)."""
     sound = (
-        all(type(claims.get(name)) is int for name in ("iat", "nbf", "exp"))
+        all(_is_time(claims.get(name)) for name in ("iat", "nbf", "exp"))
         and all(_matches(_UUID, claims.get(name)) for name in ("jti", "sid"))
         and _matches(_SUBJECT, claims.get("sub"))
         and int(claims["sub"]) <= MAX_ID
@@ -201,6 +202,10 @@ def _check_claims(claims: Mapping[str, Any]) -> None:
     )
     if not sound:
         raise InvalidTokenError("a claim is missing or strange")
+
+
+def _is_time(value: Any) -> bool:
+    return type(value) is int and 0 <= value <= MAX_TIME  # a boolean is no time
 
 
 def _matches(pattern: re.Pattern[str], value: Any) -> bool:

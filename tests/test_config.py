@@ -1,0 +1,238 @@
+"""Settings: the defaults, what overrides them, and what keeps the program from starting."""
+
+import os
+import re
+import stat
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import ClassVar, get_origin, get_type_hints
+
+import pytest
+
+import config
+from config import Config, ConfigError, DevelopmentConfig, ProductionConfig, TestingConfig, load_config
+
+ROOT = Path(__file__).parent.parent
+SETTINGS = [name for name, hint in get_type_hints(Config).items() if get_origin(hint) is not ClassVar]
+SECRET = "a-secret-that-must-not-be-shown-0123456789"
+
+
+@pytest.fixture(autouse=True)
+def _folder_of_its_own(tmp_path, monkeypatch):
+    """Neither the secret nor the `.env` of this checkout."""
+    monkeypatch.setattr(config, "INSTANCE", tmp_path / "instance")
+    monkeypatch.setattr(config, "ROOT", tmp_path)
+    for name in SETTINGS:
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def production(monkeypatch):
+    monkeypatch.setenv("APP_ENV", "production")
+    monkeypatch.setenv("JWT_SECRET_KEY", SECRET)
+
+
+def refusal():
+    with pytest.raises(ConfigError) as refused:
+        load_config()
+    assert "\n" not in str(refused.value)
+    assert SECRET not in str(refused.value)
+    return str(refused.value)
+
+
+class TestLoadConfig:
+    @pytest.mark.parametrize(
+        ("name", "kind"),
+        [
+            (None, DevelopmentConfig),
+            ("development", DevelopmentConfig),
+            ("testing", TestingConfig),
+            ("production", ProductionConfig),
+        ],
+    )
+    def test_app_env_picks_the_class(self, monkeypatch, name, kind):
+        """Development, where nothing is said."""
+        monkeypatch.setenv("JWT_SECRET_KEY", SECRET)
+        if name:
+            monkeypatch.setenv("APP_ENV", name)
+
+        assert type(load_config()) is kind
+
+    @pytest.mark.parametrize("name", ["prod", "", "Production", "production "])
+    def test_an_unknown_app_env_is_refused(self, monkeypatch, name):
+        """A typo must not end in development."""
+        monkeypatch.setenv("APP_ENV", name)
+
+        assert refusal() == "APP_ENV: must be one of development, testing, production"
+
+    def test_the_defaults_are_the_documented_ones(self, production):
+        """What the README promises."""
+        loaded = load_config()
+
+        assert loaded.JWT_ACCESS_TOKEN_EXPIRES == 900
+        assert loaded.JWT_REFRESH_TOKEN_EXPIRES == 2_592_000
+        assert (loaded.JWT_ISSUER, loaded.JWT_AUDIENCE) == ("latchkey", "latchkey")
+        assert (loaded.JWT_LEEWAY, loaded.REFRESH_GRACE) == (10, 10)
+        assert (loaded.SINGLE_SESSION, loaded.REGISTRATION_OPEN, loaded.ALLOW_DELETE_ALL_USERS) == (False, True, False)
+        assert (loaded.ARGON2_MEMORY_COST, loaded.ARGON2_TIME_COST, loaded.ARGON2_PARALLELISM) == (19_456, 2, 1)
+        assert (loaded.PASSWORD_MIN_LENGTH, loaded.MAX_CONTENT_LENGTH) == (8, 65_536)
+        assert (loaded.LOG_LEVEL, loaded.LOG_FORMAT) == ("INFO", "json")
+        assert DevelopmentConfig.ALLOW_DELETE_ALL_USERS
+        assert DevelopmentConfig.LOG_FORMAT == "console"
+
+    def test_the_environment_overrides(self, production, monkeypatch):
+        """By the same name, and of the right type."""
+        monkeypatch.setenv("REFRESH_GRACE", "0")
+        monkeypatch.setenv("SINGLE_SESSION", "true")
+        monkeypatch.setenv("DATABASE_URL", "postgresql://h/d")
+        loaded = load_config()
+
+        assert (loaded.REFRESH_GRACE, loaded.SINGLE_SESSION) == (0, True)
+        assert loaded.DATABASE_URL == "postgresql://h/d"
+
+    def test_one_process_does_not_change_the_next(self, production, monkeypatch):
+        """What was read belongs to what was loaded, not to the class."""
+        monkeypatch.setenv("REFRESH_GRACE", "0")
+        load_config()
+        monkeypatch.delenv("REFRESH_GRACE")
+
+        assert load_config().REFRESH_GRACE == 10
+
+    def test_every_bad_value_is_told_at_once(self, production, monkeypatch):
+        """By name, without its value, in one line."""
+        bad = {
+            "JWT_ACCESS_TOKEN_EXPIRES": SECRET, "REFRESH_GRACE": "61", "SINGLE_SESSION": SECRET, "DATABASE_URL": SECRET,
+            "LOG_LEVEL": SECRET, "MAX_CONTENT_LENGTH": "", "PASSWORD_MIN_LENGTH": "7", "PORT": "0", "JWT_ISSUER": "",
+        }  # fmt: skip
+        for name, value in bad.items():
+            monkeypatch.setenv(name, value)
+
+        assert set(re.findall(r"([A-Z_0-9]+): ", refusal())) == bad.keys()
+
+    @pytest.mark.parametrize("url", ["nonsense", "oracle://h/d", "://", "http://h", ""])
+    def test_a_database_that_we_do_not_speak_to(self, production, monkeypatch, url):
+        """It is refused at the start, not at the first request."""
+        monkeypatch.setenv("DATABASE_URL", url)
+
+        assert refusal().startswith("DATABASE_URL: Must be a URL that begins with one of sqlite")
+
+
+class TestProduction:
+    @pytest.mark.parametrize(
+        ("secret", "words"),
+        [
+            ("", "is not set"),
+            ("short", "is shorter than 32 bytes"),
+            ("ab" * 40, "is not random"),
+            ("é" * 15, "shorter"),
+        ],
+    )
+    def test_needs_a_good_secret(self, production, monkeypatch, secret, words):
+        """And says how to make one."""
+        monkeypatch.setenv("JWT_SECRET_KEY", secret)
+
+        assert words in refusal()
+        assert "secrets.token_urlsafe" in refusal()
+
+    @pytest.mark.parametrize(
+        ("name", "value"),
+        [
+            ("ARGON2_MEMORY_COST", "19455"),
+            ("ARGON2_TIME_COST", "1"),
+            ("ALLOW_DELETE_ALL_USERS", "true"),
+            ("FLASK_DEBUG", "1"),
+        ],
+    )
+    def test_refuses_what_is_unsafe(self, production, monkeypatch, name, value):
+        """What is fine on one's own machine is not among strangers."""
+        monkeypatch.setenv(name, value)
+
+        assert refusal().startswith(f"{name}: ")
+
+    def test_more_than_the_floor_is_fine(self, production, monkeypatch):
+        """Harder hashes, a longer password."""
+        monkeypatch.setenv("ARGON2_MEMORY_COST", "65536")
+        monkeypatch.setenv("PASSWORD_MIN_LENGTH", "15")
+
+        assert load_config().ARGON2_MEMORY_COST == 65_536
+
+    def test_a_random_hexadecimal_secret_is_random(self, production, monkeypatch):
+        """What `openssl rand -hex 32` prints is taken."""
+        monkeypatch.setenv("JWT_SECRET_KEY", os.urandom(32).hex())
+
+        assert load_config()
+
+
+class TestKeptSecret:
+    def test_is_made_once_and_readable_by_its_owner_alone(self, tmp_path):
+        """Two starts sign with one key."""
+        first, second = load_config().JWT_SECRET_KEY, load_config().JWT_SECRET_KEY
+
+        assert first == second
+        assert len(first) >= 64
+        kept = tmp_path / "instance" / "jwt_secret_key"
+        assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+        assert list(kept.parent.iterdir()) == [kept]
+
+    def test_is_one_for_all_who_start_at_once(self, tmp_path):
+        """Whoever comes second takes what the first one made."""
+        with ThreadPoolExecutor(8) as pool:
+            secrets = set(pool.map(lambda _n: config.kept_secret(tmp_path / "s" / "key"), range(8)))
+
+        assert len(secrets) == 1
+
+    def test_says_where_it_cannot_be_kept(self, tmp_path, monkeypatch):
+        """A folder that cannot be made is one line, and what to do."""
+        (tmp_path / "file").touch()
+        monkeypatch.setattr(config, "INSTANCE", tmp_path / "file" / "instance")
+
+        assert refusal().startswith("JWT_SECRET_KEY: cannot be kept in instance/")
+
+
+class TestDotEnv:
+    def test_is_read_and_the_environment_wins(self, tmp_path, monkeypatch):
+        """A file for what one does not want to type; a variable for the exception."""
+        (tmp_path / ".env").write_text("REFRESH_GRACE=3\nJWT_LEEWAY=4\n")
+        monkeypatch.setenv("JWT_LEEWAY", "5")
+        monkeypatch.setenv("REFRESH_GRACE", "x")  # so that what the file sets is undone after the test
+        monkeypatch.delenv("REFRESH_GRACE")
+
+        assert (load_config().REFRESH_GRACE, load_config().JWT_LEEWAY) == (3, 5)
+
+    def test_is_not_read_in_tests(self, tmp_path, monkeypatch):
+        """What stands there on one machine must not decide a test."""
+        (tmp_path / ".env").write_text("REFRESH_GRACE=3\n")
+        monkeypatch.setenv("APP_ENV", "testing")
+
+        assert load_config().REFRESH_GRACE == 10
+
+
+def test_a_bad_start_is_one_line():
+    """`wsgi.py` says what is wrong and exits with 1: no stack trace."""
+    env = {"PATH": os.environ["PATH"], "APP_ENV": "production", "JWT_SECRET_KEY": "", "FLASK_SKIP_DOTENV": "1"}
+
+    run = subprocess.run(
+        [sys.executable, "-c", "import wsgi"], cwd=ROOT, env=env, capture_output=True, text=True, check=False
+    )
+
+    assert run.returncode == 1
+    assert re.fullmatch(r"latchkey cannot start: JWT_SECRET_KEY: is not set; .*\n", run.stderr)
+
+
+@pytest.mark.parametrize("page", ["README.md", "README.zh-CN.md"])
+def test_every_setting_is_documented(page):
+    """Each stands in the table of settings, in both languages."""
+    text = (ROOT / page).read_text()
+
+    assert [name for name in [*SETTINGS, "APP_ENV"] if f"`{name}`" not in text] == []
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "requirements").glob("*.txt")), ids=lambda path: path.name)
+def test_a_lock_file_names_no_place(page):
+    """Packages, versions and hashes; no index, no address, no path of a machine."""
+    lines = [line for line in page.read_text().splitlines() if not line.startswith("#")]
+
+    assert [line for line in lines if "://" in line or re.match(r"\s*(-[-a-z]*i|/)", line)] == []
+    assert all(re.match(r"    --hash=sha256:[0-9a-f]{64}|[a-z0-9._-]+(\[[a-z]+\])?==", line) for line in lines)

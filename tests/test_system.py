@@ -1,0 +1,181 @@
+"""About the service itself: its front page, its health, its document, its log."""
+
+import base64
+import hashlib
+import json
+import logging
+from pathlib import Path
+
+import pytest
+from conftest import API, PASSWORD, error
+from openapi_spec_validator import validate
+from sqlalchemy import text
+from test_users import statements
+
+from app import __version__, create_app
+from app.extensions import db
+from config import TestingConfig
+
+ROOT = Path(__file__).parent.parent
+
+
+class TestIndex:
+    def test_answers_programs_in_json(self, client):
+        """Name, version, and where the document is."""
+        about = {"name": "Latchkey", "version": __version__, "openapi": "/openapi.json"}
+
+        for accept in ("application/json", "*/*", ""):
+            response = client.get("/", headers={"Accept": accept})
+            assert response.json == about
+        assert client.get(about["openapi"]).status_code == 200
+
+    def test_shows_browsers_a_page(self, client):
+        """A page that asks no other host for anything, and whose policy lets its own style in."""
+        response = client.get("/", headers={"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"})
+
+        assert response.mimetype == "text/html"
+        assert response.headers["Vary"] == "Accept"
+        assert "//" not in response.text
+        style = response.text.partition("<style>")[2].partition("</style>")[0]
+        digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+        assert f"style-src 'sha256-{digest}'" in response.headers["Content-Security-Policy"]
+        assert "default-src 'none'" in response.headers["Content-Security-Policy"]
+
+
+class TestHealth:
+    def test_live_touches_nothing(self, app, client):
+        """A process lives though its database does not."""
+        with statements(app) as sent:
+            assert client.get("/health/live").json == {"status": "ok"}
+
+        assert sent == []
+
+    def test_ready_is_ready(self, client):
+        """The database answers, and its schema is the newest."""
+        assert client.get("/health/ready").json == {"status": "ok"}
+
+    def test_not_ready_while_the_schema_is_behind(self, app, client, caplog):
+        """503, and the log says which command mends it."""
+        with app.app_context():
+            db.session.execute(text("UPDATE alembic_version SET version_num = '0000'"))
+            db.session.commit()
+        try:
+            response = client.get("/health/ready")
+        finally:
+            with app.app_context():
+                db.session.execute(text("UPDATE alembic_version SET version_num = '0001'"))
+                db.session.commit()
+
+        assert error(response) == (503, "database_unavailable")
+        assert "flask db upgrade" in caplog.text
+        assert client.get("/health/ready").status_code == 200
+
+
+@pytest.fixture
+def plain():
+    """An application over a database that nobody asks."""
+    return create_app(TestingConfig())
+
+
+class TestOpenAPI:
+    def test_the_document_is_valid(self, plain):
+        """By the validator of the specification."""
+        document = plain.test_client().get("/openapi.json").json
+
+        validate(document)
+        assert document["openapi"] == "3.1.0"
+
+    def test_the_committed_document_is_this_one(self, plain):
+        """`flask openapi write openapi.json` brings it up to date."""
+        assert plain.test_client().get("/openapi.json").json == json.loads((ROOT / "openapi.json").read_text())
+
+    def test_every_operation_says_what_it_does(self, plain):
+        """A summary for each, and the error shape for whatever goes wrong."""
+        document = plain.test_client().get("/openapi.json").json
+
+        for path, operations in document["paths"].items():
+            for method, operation in operations.items():
+                if method != "parameters":
+                    assert operation["summary"], (method, path)
+                    assert "default" in operation["responses"], (method, path)
+        assert document["components"]["schemas"]["Error"]["required"] == ["error", "message", "request_id", "status"]
+
+
+class TestLog:
+    @pytest.fixture
+    def lines(self, capsys):
+        """What an application of this format writes to standard output, by line."""
+
+        def lines(log_format, act):
+            config = TestingConfig()
+            config.LOG_FORMAT = log_format
+            act(create_app(config).test_client())
+            return capsys.readouterr().out.splitlines()
+
+        yield lines
+        logging.getLogger("app").handlers = []
+
+    def test_a_request_is_one_line_of_json(self, lines):
+        """With what an operator asks for, and the id under which the caller knows it."""
+        sent = {"X-Request-ID": "abc", "User-Agent": "x"}
+        (line,) = lines("json", lambda client: client.get("/health/live", headers=sent))
+        record = json.loads(line)
+
+        assert record["request_id"] == "abc"
+        assert (record["method"], record["path"], record["route"]) == ("GET", "/health/live", "/health/live")
+        assert (record["status"], record["ip_address"]) == (200, "127.0.0.1")
+        assert record["duration_ms"] >= 0
+        assert record["user_id"] is record["session_id"] is None
+
+    def test_the_caller_is_in_it(self, client, user, caplog):
+        """User and session, where somebody is logged in."""
+        with caplog.at_level("INFO", "app.access"):
+            client.get(f"{API}/users/{user.id}", headers=user.headers)
+
+        record = caplog.records[-1]
+        assert (record.user_id, record.route) == (user.id, f"{API}/users/<int:user_id>")
+        assert record.session_id in client.get(f"{API}/auth/sessions", headers=user.headers).text
+
+    def test_no_secret_is_in_it(self, client, user, caplog):
+        """No password, no token, and no query, where tokens may hide."""
+        with caplog.at_level("DEBUG"):
+            client.post(f"{API}/auth/login", json={"username": "grace", "password": PASSWORD})
+            client.post(f"{API}/auth/refresh", headers={"Authorization": f"Bearer {user.refresh_token}"})
+            client.get(f"{API}/users/me?jwt={user.access_token}", headers=user.headers)
+
+        assert len(caplog.records) >= 3
+        written = "".join(str(record.__dict__) for record in caplog.records)
+        for secret in (PASSWORD, user.access_token, user.refresh_token, "jwt="):
+            assert secret not in written
+
+    @pytest.mark.parametrize("log_format", ["json", "console"])
+    def test_a_line_break_of_a_client_is_no_line_of_ours(self, lines, log_format):
+        """Nobody writes into our log."""
+        written = lines(log_format, lambda client: client.get("/x%0A00:00:00%20INFO%20forged%1b[31m"))
+
+        assert len(written) == 1
+        assert "\x1b" not in written[0]
+
+    def test_a_crash_is_in_it_with_its_cause(self, lines):
+        """The stack trace belongs to the operator."""
+
+        def crash(client):
+            client.application.view_functions["system.show_live"] = lambda: 1 / 0
+            client.get("/health/live", headers={"X-Request-ID": "abc"})
+
+        crashed, access = map(json.loads, lines("json", crash))
+
+        assert "ZeroDivisionError" in crashed["exc_info"]
+        assert crashed["request_id"] == access["request_id"] == "abc"
+        assert access["status"] == 500
+
+
+def test_the_level_is_a_setting(capsys):
+    """At WARNING an ordinary request is no news."""
+    config = TestingConfig()
+    config.LOG_LEVEL = "WARNING"
+
+    create_app(config).test_client().get("/health/live")
+
+    assert capsys.readouterr().out == ""
+    logging.getLogger("app").setLevel("INFO")

@@ -1,0 +1,187 @@
+"""Forged, broken and strange tokens, each made out of a good one."""
+
+import base64
+import json
+from datetime import timedelta
+from uuid import uuid4
+
+import jwt
+import pytest
+import time_machine
+from conftest import API, bearer, claims, error, me, sign_up
+
+from app.database import utcnow
+
+CLAIMS = ("sub", "jti", "type", "fresh", "iat", "nbf", "exp", "iss", "aud", "sid", "is_admin")
+MISSING = object()
+
+
+@pytest.fixture
+def forge(app, user):
+    """A token like the user's but for these claims and headers, signed with our key or another."""
+
+    def forge(*, header=None, key=None, algorithm="HS256", **changes):
+        payload = claims(user.access_token) | changes
+        payload = {name: value for name, value in payload.items() if value is not MISSING}
+        head = {name: value for name, value in ({"kid": "secret"} | (header or {})).items() if value is not MISSING}
+        # Not `jwt.encode`, which refuses some of what an attacker would not.
+        return jwt.PyJWS().encode(json.dumps(payload).encode(), key or app.config["JWT_SECRET_KEY"], algorithm, head)
+
+    return forge
+
+
+def now():
+    return int(utcnow().timestamp())
+
+
+def segment(value):
+    return base64.urlsafe_b64encode(json.dumps(value).encode()).rstrip(b"=").decode()
+
+
+def test_the_forge_makes_good_tokens(client, forge):
+    """Signed with our key and unchanged, a token is good, or the refusals below would mean nothing."""
+    assert me(client, forge()).status_code == 200
+    assert me(client, forge(x_unknown={"a": [1]})).status_code == 200  # RFC 7519 section 4: ignored
+    assert me(client, forge(header={"x": "y"})).status_code == 200
+
+
+class TestSignature:
+    def test_tampered(self, client, user):
+        """A changed claim, a changed signature, and no signature at all are refused."""
+        head, body, signature = user.access_token.split(".")
+        promoted = segment(claims(user.access_token) | {"is_admin": True})
+        flipped = ("A" if signature[0] != "A" else "B") + signature[1:]
+
+        for token in (f"{head}.{promoted}.{signature}", f"{head}.{body}.{flipped}", f"{head}.{body}.AAAA"):
+            assert error(me(client, token)) == (401, "invalid_token")
+        assert me(client, user.access_token).status_code == 200
+
+    @pytest.mark.parametrize("signature", ["", ".", "AAAA"])
+    @pytest.mark.parametrize("algorithm", ["none", "None", "HS384", "RS256", "", None, 7])
+    def test_of_another_algorithm(self, client, user, algorithm, signature):
+        """The token does not choose how it is verified (RFC 8725 section 3.1)."""
+        _head, body, _signature = user.access_token.split(".")
+        head = segment({"alg": algorithm, "typ": "JWT", "kid": "secret"})
+
+        assert error(me(client, f"{head}.{body}.{signature}")) == (401, "invalid_token")
+
+    @pytest.mark.parametrize("algorithm", ["HS384", "HS512"])
+    def test_of_another_algorithm_with_our_key(self, client, forge, algorithm):
+        """Not even with the right key."""
+        assert error(me(client, forge(algorithm=algorithm))) == (401, "invalid_token")
+
+    def test_by_another_key(self, client, forge):
+        """Nobody else signs for us."""
+        assert error(me(client, forge(key="k" * 64))) == (401, "invalid_token")
+
+    @pytest.mark.parametrize("kid", [MISSING, "", "other", "../secret", "secret\n"])
+    def test_by_a_key_that_we_do_not_know(self, client, forge, kid):
+        """The name of a key is looked up, and nothing else is done with it."""
+        assert error(me(client, forge(header={"kid": kid}))) == (401, "invalid_token")
+
+
+class TestClaims:
+    @pytest.mark.parametrize("name", CLAIMS)
+    def test_every_one_is_needed(self, client, forge, name):
+        """A token of ours has them all, so one without is not ours."""
+        assert error(me(client, forge(**{name: MISSING}))) == (401, "invalid_token")
+
+    @pytest.mark.parametrize(
+        ("name", "values"),
+        [
+            ("sub", ["", "0", "-1", "01", "1.0", "١", " 1", "x", "9" * 19, "9" * 5000, None, ["1"]]),
+            ("jti", ["", "x", "0" * 36, str(uuid4()).upper(), uuid4().hex, None, 7, [], {}]),
+            ("sid", ["", "x", str(uuid4()).upper(), None, 7, []]),
+            ("type", ["refresh", "reset", "ACCESS", "", None, 1, ["access"], {}]),
+            ("fresh", ["true", 1, 0, None, [], {}, 9e99]),
+            ("is_admin", ["true", 1, None, [True]]),
+            ("iat", ["1", None, True, 1.5, [], -(10**30)]),
+            ("nbf", ["1", None, True, 1.5, []]),
+            ("exp", ["9999999999", None, True, 9999999999.5, [], 10**30]),
+            ("iss", ["", "other", "latchkey ", None, ["latchkey"], 1]),
+            ("aud", ["", "other", None, ["latchkey"], ["other", "latchkey"], 1]),
+        ],
+    )
+    def test_must_be_what_we_would_set(self, client, forge, user, name, values):
+        """Of the right type and in the one spelling; never a 500, and the good token is still good."""
+        for value in values:
+            assert error(me(client, forge(**{name: value}))) == (401, "invalid_token"), value
+        assert me(client, user.access_token).status_code == 200
+
+    def test_expired(self, client, forge):
+        """Past the leeway a token has expired, and says so; within it, it is good."""
+        assert me(client, forge(exp=now() - 8)).status_code == 200
+        response = me(client, forge(exp=now() - 12))
+        assert error(response) == (401, "token_expired")
+        assert response.json["message"] == "The token has expired."
+        assert 'error="invalid_token"' in response.headers["WWW-Authenticate"]
+
+    def test_an_access_token_expires_by_itself(self, client, user):
+        """After fifteen minutes and the leeway."""
+        with time_machine.travel(utcnow() + timedelta(seconds=900 + 9), tick=False) as clock:
+            assert me(client, user.access_token).status_code == 200
+            clock.shift(3)
+            assert error(me(client, user.access_token)) == (401, "token_expired")
+
+    def test_not_yet_valid(self, client, forge):
+        """A token of the future is refused, but the clocks of two machines may differ by the leeway."""
+        assert me(client, forge(nbf=now() + 5, iat=now() + 5)).status_code == 200
+        assert error(me(client, forge(nbf=now() + 60))) == (401, "invalid_token")
+        assert error(me(client, forge(iat=now() + 60))) == (401, "invalid_token")
+
+    def test_of_another_users_session(self, client, forge):
+        """A session stands behind its own user's tokens alone."""
+        other = sign_up(client, "linus")
+
+        assert error(me(client, forge(sid=claims(other.access_token)["sid"]))) == (401, "token_revoked")
+        assert error(me(client, forge(sub=str(other.id)))) == (401, "token_revoked")
+        assert error(me(client, forge(sid=str(uuid4())))) == (401, "token_revoked")
+
+    def test_a_claim_alone_makes_no_admin(self, client, forge):
+        """The row has a say too."""
+        response = client.get(f"{API}/users", headers=bearer(forge(is_admin=True)))
+
+        assert error(response) == (403, "admin_required")
+
+
+class TestHeader:
+    @pytest.mark.parametrize(
+        "value", ["", " ", ",", ", ,", ",\t,", "Basic x", "Basic x, Bearer y", "Token x", "JWT x", "Bearerx", "é"]
+    )
+    def test_another_scheme_is_no_token(self, client, value):
+        """Nothing that calls itself a bearer token came."""
+        response = client.get(f"{API}/users/me", headers={"Authorization": value})
+
+        assert error(response) == (401, "authorization_required")
+        assert response.headers["WWW-Authenticate"] == 'Bearer realm="latchkey"'
+
+    @pytest.mark.parametrize(
+        "value",
+        ["Bearer", "Bearer ", "Bearer x", "Bearer x.y", "Bearer x.y.z", "Bearer a.b.c d", "Bearer a.b.c, Bearer a.b.c",
+         "Bearer a.b.c.d.e", "Bearer é.b.c", "Bearer a+b/c=.b.c", "bearer x.y.z", "Bearer " + "a.b." + "c" * 5000,
+         "Bearer e30.e30.", "Bearer ...", "Bearer bnVsbA.bnVsbA.AAAA", "Bearer W10.W10.AAAA"],
+    )  # fmt: skip
+    @pytest.mark.parametrize("path", ["users/me", "items"])
+    def test_a_malformed_token_is_invalid(self, client, path, value):
+        """Where a token is optional too: a bad one is not none."""
+        response = client.get(f"{API}/{path}", headers={"Authorization": value})
+
+        assert error(response) == (401, "invalid_token")
+        challenge = response.headers["WWW-Authenticate"]
+        assert challenge.startswith('Bearer realm="latchkey", error="invalid_token"')
+
+    @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER", "bEaReR", "Bearer  "])
+    def test_the_scheme_knows_no_case(self, client, user, scheme):
+        """RFC 9110 section 11.1."""
+        headers = {"Authorization": f"{scheme} {user.access_token}"}
+
+        assert client.get(f"{API}/users/me", headers=headers).status_code == 200
+
+    def test_nowhere_else(self, client, user):
+        """A token in the query, in a cookie or in the body is no token."""
+        client.set_cookie("access_token_cookie", user.access_token)
+
+        by_query = client.get(f"{API}/users/me?jwt={user.access_token}")
+        by_body = client.post(f"{API}/auth/logout", json={"access_token": user.access_token})
+
+        assert error(by_query) == error(by_body) == (401, "authorization_required")
