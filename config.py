@@ -217,7 +217,7 @@ def kept_secret(path: Path) -> str:
     """The secret in the file, made on the first call; of several processes that begin at once, one makes it."""
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_name(f"{path.name}.{os.getpid()}")
+        draft = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
         draft.touch(mode=0o600)
         draft.write_text(secrets.token_urlsafe(48))
         try:
