@@ -75,7 +75,19 @@ class TestBodies:
         assert count(app, User) == 0
 
     @pytest.mark.parametrize(
-        "body", ["null", "true", "1", '"x"', "[]", f"[{GOOD}]", "[[]]", nested(32), '{"username":"[[{{"}']
+        "body",
+        [
+            "null",
+            "true",
+            "1",
+            '"x"',
+            "[]",
+            f"[{GOOD}]",
+            "[[]]",
+            nested(32),
+            "[" + "[]," * 99 + "[]]",
+            '{"username":"[[{{"}',
+        ],
     )
     def test_json_of_another_shape_is_not_valid(self, app, client, body):
         """What can be read but is not what was asked for is a 422."""
@@ -93,6 +105,10 @@ class TestBodies:
 
         assert error(response) == (415, "unsupported_media_type")
         assert count(app, User) == 0
+
+    def test_no_body_at_all_is_an_empty_one(self, client):
+        """Where there is nothing, its type is not what is wrong."""
+        assert error(client.post(REGISTER)) == (400, "bad_request")
 
     @pytest.mark.parametrize(
         "content_type", [JSON, "APPLICATION/JSON", "application/json; charset=utf-8", "application/json;charset=UTF-8"]

@@ -10,6 +10,7 @@ import flask_migrate
 import pytest
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from conftest import API, error
 from databases import fresh_database
 from sqlalchemy import delete, inspect
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, StatementError
@@ -95,6 +96,11 @@ class TestMigrations:
             assert "half_done" not in tables()
         with db.engine.connect() as connection:
             assert MigrationContext.configure(connection).get_current_heads() in ((), ("0001",))
+
+    @pytest.mark.parametrize("path", [f"{API}/items", "/health/ready"])
+    def test_without_the_tables_it_is_the_databases_fault(self, empty, path):
+        """A request that meets a database that nobody has migrated is a 503, on every database."""
+        assert error(empty.test_client().get(path)) == (503, "database_unavailable")
 
     def test_sql_can_be_written_instead_of_run(self, empty, capsys):
         """`flask db upgrade --sql` prints what a database administrator would run by hand."""

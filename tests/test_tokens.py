@@ -9,8 +9,13 @@ import jwt
 import pytest
 import time_machine
 from conftest import API, bearer, claims, error, me, sign_up
+from flask_jwt_extended import jwt_required
 
+from app import create_app
+from app.auth.tokens import caller
 from app.database import utcnow
+from app.extensions import db
+from config import TestingConfig
 
 CLAIMS = ("sub", "jti", "type", "fresh", "iat", "nbf", "exp", "iss", "aud", "sid", "is_admin")
 MISSING = object()
@@ -176,6 +181,22 @@ class TestHeader:
         headers = {"Authorization": f"{scheme} {user.access_token}"}
 
         assert client.get(f"{API}/users/me", headers=headers).status_code == 200
+
+    def test_the_librarys_own_decorator_answers_in_our_shape(self, app, user, as_stale_user):
+        """Whoever comes from a tutorial and writes `@jwt_required` gets our answers, and the same check."""
+        config = TestingConfig()
+        config.DATABASE_URL = app.config["DATABASE_URL"]
+        config.JWT_SECRET_KEY = app.config["JWT_SECRET_KEY"]
+        theirs = create_app(config)
+        theirs.add_url_rule("/fresh", view_func=jwt_required(fresh=True)(lambda: str(caller.id)))
+        client = theirs.test_client()
+
+        assert error(client.get("/fresh")) == (401, "authorization_required")
+        assert error(client.get("/fresh", headers=bearer("x.y.z"))) == (401, "invalid_token")
+        assert error(client.get("/fresh", headers=as_stale_user)) == (401, "fresh_token_required")
+        assert client.get("/fresh", headers=user.headers).text == str(user.id)
+        with theirs.app_context():
+            db.engine.dispose()
 
     def test_nowhere_else(self, client, user):
         """A token in the query, in a cookie or in the body is no token."""

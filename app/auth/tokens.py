@@ -236,9 +236,15 @@ def _is_dead(_header: Mapping[str, Any], claims: Mapping[str, Any]) -> bool:
     return False
 
 
+# `authenticate` comes before these two; they speak for a view that uses the library's own decorator.
 @jwt.unauthorized_loader
 def _no_token(_reason: str) -> Response:
     return error_response(ApiError(Code.authorization_required))
+
+
+@jwt.needs_fresh_token_loader
+def _stale_token(_header: Mapping[str, Any], _claims: Mapping[str, Any]) -> Response:
+    return error_response(ApiError(Code.fresh_token_required))
 
 
 @jwt.invalid_token_loader
