@@ -28,8 +28,9 @@ def _formatter(kind: str) -> logging.Formatter:
     if kind == "console":
         return _ConsoleFormatter("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S")
     return JsonFormatter(
-        "%(asctime)s %(levelname)s %(name)s %(message)s %(request_id)s",
-        rename_fields={"asctime": "time", "levelname": "level", "name": "logger"},
+        "%(levelname)s %(name)s %(message)s %(request_id)s",
+        rename_fields={"levelname": "level", "name": "logger"},
+        timestamp="time",  # RFC 3339, in UTC
         json_ensure_ascii=False,
     )
 

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 import logging
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -125,6 +126,7 @@ class TestLog:
         assert (record["method"], record["path"], record["route"]) == ("GET", "/health/live", "/health/live")
         assert (record["status"], record["ip_address"]) == (200, "127.0.0.1")
         assert record["duration_ms"] >= 0
+        assert datetime.fromisoformat(record["time"]).utcoffset() == timedelta(0)
         assert record["user_id"] is record["session_id"] is None
 
     def test_the_caller_is_in_it(self, client, user, caplog):

@@ -16,8 +16,9 @@ from jwt import InvalidTokenError, PyJWTError
 from sqlalchemy import and_, bindparam, exists, select
 from werkzeug.local import LocalProxy
 
+from app.auth.claims import check_claims
 from app.auth.models import RevokedToken, Session
-from app.database import MAX_ID, utcnow
+from app.database import utcnow
 from app.errors import ApiError, Code, error_response
 from app.extensions import db, jwt
 from app.users.models import User
@@ -25,10 +26,7 @@ from app.users.models import User
 KEY_ID = "secret"  # the `kid` of JWT_SECRET_KEY
 ALGORITHM = "HS256"
 MAX_TOKEN_LENGTH = 4096
-MAX_TIME = 253_402_300_799  # the last second of the year 9999, in seconds since 1970
 _TOKEN = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")  # RFC 7515 section 7.1
-_SUBJECT = re.compile(r"[1-9][0-9]{0,18}")
-_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 class Caller(NamedTuple):
@@ -185,31 +183,8 @@ def _key(header: Mapping[str, Any], claims: Mapping[str, Any]) -> str:
     """The key to verify with.  The claims are judged here too: behind this the library fills in those that miss."""
     if header.get("kid") != KEY_ID:
         raise InvalidTokenError("unknown key")
-    _check_claims(claims)
+    check_claims(claims)
     return cast("str", current_app.config["JWT_SECRET_KEY"])
-
-
-def _check_claims(claims: Mapping[str, Any]) -> None:
-    """Every claim that we set must be there, and be what we would set (RFC 8725 section 3.8 and following)."""
-    sound = (
-        all(_is_time(claims.get(name)) for name in ("iat", "nbf", "exp"))
-        and all(_matches(_UUID, claims.get(name)) for name in ("jti", "sid"))
-        and _matches(_SUBJECT, claims.get("sub"))
-        and int(claims["sub"]) <= MAX_ID
-        and all(isinstance(claims.get(name), str) for name in ("iss", "aud"))
-        and claims.get("type") in ("access", "refresh")
-        and all(isinstance(claims.get(name), bool) for name in ("fresh", "is_admin"))
-    )
-    if not sound:
-        raise InvalidTokenError("a claim is missing or strange")
-
-
-def _is_time(value: Any) -> bool:
-    return type(value) is int and 0 <= value <= MAX_TIME  # a boolean is no time
-
-
-def _matches(pattern: re.Pattern[str], value: Any) -> bool:
-    return isinstance(value, str) and pattern.fullmatch(value) is not None
 
 
 @jwt.token_in_blocklist_loader
