@@ -1,12 +1,13 @@
 """The commands of `flask`, as an operator types them."""
 
 from datetime import timedelta
+from decimal import Decimal
 from types import SimpleNamespace
 from uuid import UUID
 
 import pytest
 from conftest import API, count, error, log_in, me
-from sqlalchemy import select
+from sqlalchemy import delete, select, update
 
 from app import create_app
 from app.auth.models import RevokedToken, Session
@@ -19,13 +20,13 @@ from config import TestingConfig
 
 
 def fails(result, *words):
-    """The command failed in one line that says these words."""
-    assert result.exit_code != 0
-    lines = [line for line in result.output.splitlines() if line.startswith("Error: ")]
-    assert len(lines) == 1, result.output
-    assert "Traceback" not in result.output
+    """The command failed in one line, and no other, that says these words."""
+    assert isinstance(result.exception, SystemExit), repr(result.exception)  # anything else is a traceback at a shell
+    assert result.exit_code == 1
+    (line,) = result.output.splitlines()
+    assert line.startswith("Error: ")
     for word in words:
-        assert word in lines[0]
+        assert word in line
 
 
 class TestUsersCreate:
@@ -55,9 +56,27 @@ class TestUsersCreate:
         fails(self.create(runner, name, password=password), word)
         assert count(app, User) == 0
 
-    def test_not_twice(self, runner, user):
-        """A taken name is taken here too."""
+    def test_not_twice(self, app, client, runner, user):
+        """A taken name is taken here too, and its owner keeps the password."""
         fails(self.create(runner, "GRACE"), "taken")
+        assert count(app, User) == 1
+        assert log_in(client, "grace").id == user.id
+
+    @pytest.mark.parametrize("typed", ["correct horse", "correct horse\r\n", "correct horse\nanother line\n"])
+    def test_the_password_is_one_line(self, client, runner, typed):
+        """The end of the line, of whatever system, is no part of it."""
+        assert self.create(runner, "grace", password=typed).exit_code == 0
+        assert log_in(client, "grace", "correct horse").username == "grace"
+
+    def test_blanks_are_part_of_the_password(self, client, runner):
+        """Only the end of the line is cut off."""
+        assert self.create(runner, "grace", password="  correct horse \n").exit_code == 0
+        assert log_in(client, "grace", "  correct horse ").username == "grace"
+
+    def test_a_password_that_is_not_utf_8(self, app, runner):
+        """Bytes that are no text are refused in one line that says what is wrong with which field."""
+        fails(self.create(runner, "grace", password=b"\xff\xfe correct horse\n"), "password")
+        assert count(app, User) == 0
 
     def test_asks_at_a_terminal(self, app, client, runner, monkeypatch):
         """Where a person sits there, the password is asked for twice, unseen."""
@@ -105,6 +124,36 @@ class TestUsersChange:
         """A name that is not there is said, with the command that lists those that are."""
         fails(runner.invoke(args=["users", command, "nobody"]), "nobody", "flask users list")
 
+    @pytest.mark.parametrize("command", ["promote", "demote", "activate", "deactivate"])
+    def test_of_a_name_that_is_not_utf_8(self, runner, command):
+        """Bytes that are no text name nobody, as Python reads them from a shell (PEP 383)."""
+        fails(runner.invoke(args=["users", command, "\udcff"]), "UTF-8")
+
+    @pytest.mark.parametrize(("command", "words"), [("promote", "administrator now"), ("activate", "may log in")])
+    def test_twice_is_no_mistake(self, runner, admin, command, words):
+        """What is so already may be asked for again."""
+        for _ in range(2):
+            result = runner.invoke(args=["users", command, "ada"])
+            assert result.exit_code == 0
+            assert words in result.output
+
+    def test_an_inactive_admin_does_not_count(self, client, runner, user, admin):
+        """Whoever cannot log in cannot administer."""
+        runner.invoke(args=["users", "promote", "grace"])
+        runner.invoke(args=["users", "deactivate", "grace"])
+
+        fails(runner.invoke(args=["users", "demote", "ada"]), "last active administrator")
+        assert client.get(f"{API}/users", headers=admin.headers).status_code == 200
+
+    @pytest.mark.parametrize("command", ["create", "promote", "demote", "activate", "deactivate"])
+    def test_need_a_name(self, runner, command):
+        """Without a name it is a mistake of usage: code 2, and the help is named."""
+        result = runner.invoke(args=["users", command])
+
+        assert result.exit_code == 2
+        assert "Missing argument 'NAME'" in result.output
+        assert f"users {command} --help" in result.output
+
 
 class TestUsersList:
     def test_shows_what_everybody_is(self, app, client, runner, user, admin):
@@ -118,8 +167,21 @@ class TestUsersList:
             [str(admin.id), "ada", "admin"],
         ]
 
+    def test_shows_nothing_where_nobody_is(self, runner):
+        """No users are no lines, and no failure."""
+        result = runner.invoke(args=["users", "list"])
+
+        assert (result.exit_code, result.output) == (0, "")
+
 
 class TestTokensPrune:
+    def test_nothing_to_remove_is_no_failure(self, app, runner, user):
+        """A live session stays, and the command says that it removed nothing."""
+        result = runner.invoke(args=["tokens", "prune"])
+
+        assert (result.exit_code, result.output) == (0, "Removed 0 expired row(s).\n")
+        assert count(app, Session) == 1
+
     def test_removes_what_has_expired_and_nothing_else(self, app, client, runner, user, monkeypatch):
         """In several transactions where there is much; what may still be presented stays."""
         monkeypatch.setattr("app.auth.cli.BATCH", 2)
@@ -154,25 +216,62 @@ class TestSeed:
         with app.app_context():
             assert None not in db.session.scalars(select(Item.owner_id)).all()
 
+    def test_leaves_alone_what_is_there(self, app, client, runner, user):
+        """A user of a sample's name keeps the password, and a sample that was changed or taken away is no obstacle."""
+        runner.invoke(args=["seed"])
+        with app.app_context():
+            db.session.execute(delete(Item).where(Item.name == "Deadbolt"))
+            db.session.execute(update(Item).where(Item.name == "Peephole").values(price=Decimal("0.01")))
+            db.session.commit()
+
+        result = runner.invoke(args=["seed"])
+
+        assert result.output == "Added 1 item(s).\n"
+        assert log_in(client, "grace").id == user.id
+        assert (count(app, User), count(app, Item)) == (3, 12)
+        with app.app_context():
+            assert db.session.scalar(select(Item.price).where(Item.name == "Peephole")) == Decimal("0.01")
+
     def test_never_in_production(self, app, runner):
         """Sample users have no business among real ones."""
         app.config["ALLOW_SEED"] = False
 
         fails(runner.invoke(args=["seed"]), "production")
         assert count(app, User) == 0
+        assert count(app, Item) == 0
 
 
 class TestWithoutADatabase:
     @pytest.mark.parametrize(
-        "command", [["users", "list"], ["users", "promote", "ada"], ["tokens", "prune"], ["seed"]], ids=" ".join
+        "url",
+        [
+            "sqlite:///{folder}/empty.db",
+            "sqlite:///{folder}/nowhere/x.db",
+            "postgresql://nobody@127.0.0.1:1/x",
+            "mysql://nobody@127.0.0.1:1/x",
+        ],
     )
-    def test_commands_say_what_to_do(self, tmp_path, command):
+    @pytest.mark.parametrize(
+        "command",
+        [
+            ["users", "create", "grace"],
+            ["users", "list"],
+            ["users", "promote", "ada"],
+            ["users", "demote", "ada"],
+            ["users", "activate", "ada"],
+            ["users", "deactivate", "ada"],
+            ["tokens", "prune"],
+            ["seed"],
+        ],
+        ids=" ".join,
+    )
+    def test_commands_say_what_to_do(self, tmp_path, url, command):
         """A database that is away, or has no tables, is one line that names the setting and the command."""
         config = TestingConfig()
-        config.DATABASE_URL = f"sqlite:///{tmp_path / 'empty.db'}"
+        config.DATABASE_URL = url.format(folder=tmp_path)
         app = create_app(config)
 
-        result = app.test_cli_runner().invoke(args=command)
+        result = app.test_cli_runner().invoke(args=command, input="correct horse\n")
 
         fails(result, "DATABASE_URL", "flask db upgrade")
         with app.app_context():

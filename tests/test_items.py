@@ -1,10 +1,20 @@
 """Things with a price: the sample resource, and the model of the next one."""
 
+import base64
+import json
+from decimal import Decimal
+
 import pytest
-from conftest import API, bearer, count, error
+from conftest import API, bearer, count, error, make_admin, sign_up
 from test_users import statements
 
+from app.extensions import db
 from app.items.models import Item
+
+
+def forged(place):
+    """A cursor that somebody has made who knows how ours look."""
+    return base64.urlsafe_b64encode(json.dumps(place).encode()).decode().rstrip("=")
 
 
 def create(client, headers, **item):
@@ -49,6 +59,37 @@ class TestListItems:
 
         assert names == [f"Thing {number}" for number in range(5)] + ["Latecomer"]
         assert page.json["next_cursor"] is None
+
+    @pytest.mark.parametrize("gone", [0, 1, 2, 4])
+    def test_a_page_stands_whatever_is_deleted(self, client, five, as_user, as_admin, gone):
+        """The row that the cursor stands on may go too: only what is deleted is missing, and nothing comes twice."""
+        first = client.get(f"{API}/items?limit=2", headers=as_user)
+        client.delete(f"{API}/items/{five[gone]['id']}", headers=as_admin)
+
+        rest = client.get(f"{API}/items?limit=3&cursor={first.json['next_cursor']}", headers=as_user)
+
+        assert first.json["items"] == five[:2]
+        assert rest.json["items"] == [item for item in five[2:] if item is not five[gone]]
+        assert rest.json["next_cursor"] is None
+        assert "Link" not in rest.headers
+
+    def test_the_link_is_the_cursor(self, client, five, as_user):
+        """The header is a path that keeps the query, and leads where `next_cursor` does."""
+        page = client.get(f"{API}/items?limit=2", headers=as_user)
+        again = client.get(f"{API}/items?limit=2&cursor={page.json['next_cursor']}", headers=as_user)
+
+        assert page.headers["Link"] == f'<{API}/items?limit=2&cursor={page.json["next_cursor"]}>; rel="next"'
+        assert again.headers["Link"].count("cursor=") == 1
+        assert again.json["items"] == five[2:4]
+
+    def test_a_page_has_20_unless_told(self, app, client, user):
+        """The limit is 20 by default, and 100 at most."""
+        with app.app_context():
+            db.session.add_all(Item(name=f"Thing {number}", price=Decimal(1)) for number in range(101))
+            db.session.commit()
+
+        assert len(client.get(f"{API}/items", headers=user.headers).json["items"]) == 20
+        assert len(client.get(f"{API}/items?limit=100", headers=user.headers).json["items"]) == 100
 
     def test_a_full_last_page_has_no_next(self, client, five, as_user):
         """As many items as the limit are one page."""
@@ -101,12 +142,51 @@ class TestListItems:
         assert error(response) == (422, "validation_failed")
         assert response.json["errors"].keys() == {"query"}
 
-    def test_costs_two_queries(self, app, client, five, as_user):
-        """Who is it, and the page: no query per item, and no count."""
-        with statements(app) as sent:
-            client.get(f"{API}/items", headers=as_user)
+    @pytest.mark.parametrize(
+        "place",
+        [
+            ["items", -1],
+            ["items", 2**63],
+            ["items", 10**30],
+            ["items", "1"],
+            ["items", None],
+            ["items", 1, 1],
+            ["users", 1],
+            [1, "items"],
+            {"items": 1},
+            1,
+        ],
+        ids=json.dumps,
+    )
+    @pytest.mark.parametrize("signed_in", [True, False])
+    def test_refuses_a_cursor_of_nowhere(self, client, as_user, lamp, place, signed_in):
+        """A cursor of our own make stands on an id that can exist, of this listing, for visitors and users alike."""
+        headers = as_user if signed_in else {}
 
+        response = client.get(f"{API}/items", headers=headers, query_string={"cursor": forged(place)})
+
+        assert error(response) == (422, "validation_failed")
+        assert response.json["errors"] == {"query": {"cursor": ["Not a cursor of this listing."]}}
+
+    def test_a_cursor_of_another_listing_is_refused(self, client, as_user, as_admin):
+        """A cursor of the users begins nowhere among the items."""
+        cursor = client.get(f"{API}/users?limit=1", headers=as_admin).json["next_cursor"]
+
+        response = client.get(f"{API}/items", headers=as_user, query_string={"cursor": cursor})
+
+        assert error(response) == (422, "validation_failed")
+        assert response.json["errors"] == {"query": {"cursor": ["Not a cursor of this listing."]}}
+
+    def test_costs_two_queries(self, app, client, five, as_user):
+        """Who is it, and the page: no query per item, and no count; a visitor costs the page alone."""
+        with statements(app) as sent:
+            page = client.get(f"{API}/items", headers=as_user)
+        with statements(app) as sent_for_visitor:
+            client.get(f"{API}/items")
+
+        assert page.json["items"] == five
         assert len(sent) == 2, sent
+        assert len(sent_for_visitor) == 1, sent_for_visitor
 
 
 class TestCreateItem:
@@ -188,8 +268,16 @@ class TestCreateItem:
         assert error(create(client, as_other, name="Lamp")) == (409, "item_exists")
         assert error(create(client, as_user, name=" Lamp ")) == (409, "item_exists")
         assert count(app, Item) == 1
-        assert create(client, as_user, name="lamp").status_code == 201
-        assert create(client, as_user, name="Lämp").status_code == 201
+        for name in ("lamp", "Lämp", "Ｌamp", "La mp", "Lamp."):
+            assert create(client, as_user, name=name).json["name"] == name
+
+    def test_two_spellings_of_the_same_characters_are_one_name(self, app, client, as_user):
+        """Composed or not, it is the same name (NFC), and what stands there stays as it is."""
+        cafe = create(client, as_user, name="Caf\u00e9", price="2.50", description="Old").json
+
+        assert error(create(client, as_user, name="Cafe\u0301", price="9")) == (409, "item_exists")
+        assert client.get(f"{API}/items", headers=as_user).json["items"] == [cafe]
+        assert count(app, Item) == 1
 
     def test_needs_a_fresh_token(self, app, client, as_stale_user, user):
         """A token from a refresh is refused; a fresh login with it in hand makes one that is taken."""
@@ -217,6 +305,21 @@ class TestGetItem:
         """It is a 404, never a 500, on every database."""
         assert error(client.get(f"{API}/items/{item_id}", headers=as_user)) == (404, "not_found")
 
+    @pytest.mark.parametrize("item_id", ["0", "-1", "00", "1.0", "abc", "١", 2**63, 10**30])
+    def test_neither_is_it_by_another_method(self, app, client, as_admin, lamp, item_id):
+        """Who changes or deletes meets the same 404, and no item is touched."""
+        path = f"{API}/items/{item_id}"
+
+        assert error(client.patch(path, headers=as_admin, json={"price": "0"})) == (404, "not_found")
+        assert error(client.delete(path, headers=as_admin)) == (404, "not_found")
+        assert client.get(f"{API}/items", headers=as_admin).json["items"] == [lamp]
+
+    def test_an_item_outlives_its_owner(self, client, user, lamp, as_other):
+        """Whoever made it may go: it stays, without an owner."""
+        client.delete(f"{API}/users/me", headers=user.headers)
+
+        assert client.get(f"{API}/items/{lamp['id']}", headers=as_other).json == lamp | {"owner_id": None}
+
     def test_the_largest_id_is_looked_for(self, client, as_user):
         """2**63 - 1 can exist; it does not here."""
         assert error(client.get(f"{API}/items/{2**63 - 1}", headers=as_user)) == (404, "not_found")
@@ -237,7 +340,26 @@ class TestUpdateItem:
 
     def test_an_admin_changes_anybodys(self, client, as_admin, lamp):
         """Administrators need not own it, and do not come to own it."""
-        assert self.update(client, as_admin, lamp, name="Lantern").json["owner_id"] == lamp["owner_id"]
+        response = self.update(client, as_admin, lamp, name="Lantern")
+
+        assert response.status_code == 200
+        assert response.json == lamp | {"name": "Lantern", "updated_at": response.json["updated_at"]}
+
+    def test_a_promoted_user_needs_a_new_token(self, app, client, as_user, other, lamp):
+        """Without the claim in the token, the row alone opens nobody else's item."""
+        make_admin(app, "linus")
+
+        assert error(self.update(client, other.headers, lamp, price="0")) == (403, "forbidden")
+        assert client.get(f"{API}/items/{lamp['id']}", headers=as_user).json == lamp
+
+    def test_an_item_without_an_owner_is_the_admins(self, client, user, lamp, as_other, as_admin):
+        """Nobody comes to own what is left behind, not even who registers under the same name."""
+        client.delete(f"{API}/users/me", headers=user.headers)
+        namesake = sign_up(client, "grace")
+
+        assert error(self.update(client, as_other, lamp, price="0")) == (403, "forbidden")
+        assert error(self.update(client, namesake.headers, lamp, price="0")) == (403, "forbidden")
+        assert self.update(client, as_admin, lamp, price="0").json["price"] == "0.00"
 
     def test_others_may_not(self, client, as_user, as_other, lamp):
         """403, and it stays; what is not there is a 404 for everybody."""
@@ -251,6 +373,31 @@ class TestUpdateItem:
 
         assert error(self.update(client, as_user, lamp, name="Chair", price="7")) == (409, "item_exists")
         assert client.get(f"{API}/items/{lamp['id']}", headers=as_user).json == lamp
+
+    @pytest.mark.parametrize(
+        ("sent", "kept"),
+        [("Lamp", "Lamp"), ("lamp", "lamp"), (" Lantern\t", "Lantern"), ("Cafe\u0301", "Caf\u00e9")],
+    )
+    def test_a_name_is_kept_as_a_new_one_is(self, client, as_user, lamp, sent, kept):
+        """Trimmed and in NFC; and an item does not stand in its own way."""
+        assert self.update(client, as_user, lamp, name=sent).json["name"] == kept
+        assert client.get(f"{API}/items/{lamp['id']}", headers=as_user).json["name"] == kept
+
+    @pytest.mark.parametrize(("sent", "shown"), [("0", "0.00"), ("0.1", "0.10"), ("99999999.99", "99999999.99")])
+    def test_prices_are_exact(self, client, as_user, lamp, sent, shown):
+        """As exact as those of a new item."""
+        assert self.update(client, as_user, lamp, price=sent).json["price"] == shown
+        assert client.get(f"{API}/items/{lamp['id']}", headers=as_user).json["price"] == shown
+
+    def test_nothing_to_change_changes_nothing(self, client, as_user, lamp):
+        """An empty object is no mistake, and `updated_at` does not move."""
+        response = self.update(client, as_user, lamp)
+
+        assert (response.status_code, response.json) == (200, lamp)
+
+    def test_needs_no_fresh_token(self, client, lamp, as_stale_user):
+        """The owner may change an item by a token that came from a refresh."""
+        assert self.update(client, as_stale_user, lamp, price="1").json["price"] == "1.00"
 
     def test_a_description_can_be_taken_away(self, client, as_user, lamp):
         """`null` is none."""
@@ -272,6 +419,23 @@ class TestDeleteItem:
 
         assert error(response) == (403, "admin_required")
         assert client.get(f"{API}/items/{lamp['id']}", headers=as_user).json == lamp
+
+    def test_as_another_user(self, client, as_other, lamp):
+        """Others may not either, and do not learn which items exist."""
+        for item_id in (lamp["id"], lamp["id"] + 999):
+            response = client.delete(f"{API}/items/{item_id}", headers=as_other)
+            assert error(response) == (403, "admin_required")
+
+        assert client.get(f"{API}/items/{lamp['id']}", headers=as_other).json == lamp
+
+    def test_frees_the_name_and_not_the_id(self, client, as_user, as_admin, lamp):
+        """The name can be taken again, by an item of an id of its own."""
+        client.delete(f"{API}/items/{lamp['id']}", headers=as_admin)
+
+        again = create(client, as_user, name="Lamp")
+
+        assert again.status_code == 201
+        assert again.json["id"] != lamp["id"]
 
     def test_as_admin(self, client, as_admin, lamp):
         """An administrator deletes it; again it is a 404."""

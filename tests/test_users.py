@@ -8,6 +8,7 @@ from sqlalchemy import event
 
 from app.auth.models import Session
 from app.extensions import db
+from app.items.models import Item
 from app.users.models import User
 
 
@@ -26,6 +27,12 @@ def statements(app):
         yield sent
     finally:
         event.remove(engine, "before_cursor_execute", record)
+
+
+@pytest.fixture
+def as_stale_admin(client, admin):
+    """The administrator by a token that came from a refresh: not fresh."""
+    return bearer(refresh(client, admin.refresh_token).json["access_token"])
 
 
 class TestListUsers:
@@ -86,6 +93,31 @@ class TestListUsers:
         assert error(response) == (422, "validation_failed")
         assert response.json["errors"] == {"query": {"cursor": ["Not a cursor of this listing."]}}
 
+    @pytest.mark.parametrize(
+        ("query", "field"),
+        [
+            ("limit=0", "limit"),
+            ("limit=101", "limit"),
+            ("cursor=abc", "cursor"),
+            ("cursor=", "cursor"),
+            ("q=" + "a" * 65, "q"),
+            ("q=%00", "q"),
+            ("offset=20", "offset"),
+        ],
+    )
+    def test_refuses_a_bad_query(self, client, as_admin, query, field):
+        """The answer names the parameter that is wrong."""
+        response = client.get(f"{API}/users?{query}", headers=as_admin)
+
+        assert error(response) == (422, "validation_failed")
+        assert response.json["errors"]["query"].keys() == {field}
+
+    def test_needs_no_fresh_token(self, client, admin, as_stale_admin):
+        """An administrator may read by a token that came from a refresh."""
+        users = client.get(f"{API}/users", headers=as_stale_admin).json["users"]
+
+        assert [(row["id"], row["is_admin"]) for row in users] == [(admin.id, True)]
+
 
 class TestDeleteUsers:
     def test_deletes_everybody_else(self, app, client, user, other, admin):
@@ -96,6 +128,17 @@ class TestDeleteUsers:
         assert count(app, User) == 1
         assert me(client, admin.access_token).status_code == 200
         assert error(me(client, user.access_token)) == (401, "token_revoked")
+
+    def test_keeps_the_items(self, client, lamp, as_admin):
+        """What the users owned stays, without an owner."""
+        assert client.delete(f"{API}/users", headers=as_admin).status_code == 200
+
+        assert client.get(f"{API}/items", headers=as_admin).json["items"] == [lamp | {"owner_id": None}]
+
+    def test_needs_a_fresh_token(self, app, client, user, as_stale_admin):
+        """A token from a refresh deletes nobody."""
+        assert error(client.delete(f"{API}/users", headers=as_stale_admin)) == (401, "fresh_token_required")
+        assert count(app, User) == 2
 
     def test_is_off_unless_switched_on(self, app, client, user, as_admin):
         """Without ALLOW_DELETE_ALL_USERS it is a 403 that names the setting, and nobody goes."""
@@ -180,16 +223,30 @@ class TestDeleteMe:
         assert error(refresh(client, user.refresh_token)) == (401, "token_revoked")
         assert client.get(f"{API}/items/{lamp['id']}", headers=as_other).json == lamp | {"owner_id": None}
 
+    def test_needs_a_fresh_token(self, client, user, as_stale_user):
+        """A token from a refresh does not end an account."""
+        assert error(client.delete(f"{API}/users/me", headers=as_stale_user)) == (401, "fresh_token_required")
+        assert me(client, user.access_token).json["id"] == user.id
+
     def test_the_last_admin_stays(self, client, admin):
         """Somebody must be able to administer."""
         assert error(client.delete(f"{API}/users/me", headers=admin.headers)) == (409, "last_admin")
         assert me(client, admin.access_token).status_code == 200
 
     def test_an_admin_may_go_who_is_not_the_last(self, app, client, user, admin):
-        """An inactive administrator does not count, an active one does."""
+        """Where another active administrator is left, one may go."""
         make_admin(app, "grace")
 
         assert client.delete(f"{API}/users/me", headers=admin.headers).status_code == 200
+        assert error(me(client, admin.access_token)) == (401, "token_revoked")
+
+    def test_an_inactive_admin_does_not_count(self, app, client, user, admin):
+        """Whoever cannot log in cannot administer."""
+        make_admin(app, "grace")
+        client.patch(f"{API}/users/{user.id}", headers=admin.headers, json={"is_active": False})
+
+        assert error(client.delete(f"{API}/users/me", headers=admin.headers)) == (409, "last_admin")
+        assert me(client, admin.access_token).status_code == 200
 
 
 class TestGetUser:
@@ -246,10 +303,39 @@ class TestUpdateUser:
         assert error(self.update(client, admin, admin.id, **changes)) == (409, "last_admin")
         assert client.get(f"{API}/users", headers=admin.headers).status_code == 200
 
+    def test_an_admin_may_demote_another(self, app, client, user, admin):
+        """Where one active administrator is left, the other may go, and is refused at once."""
+        make_admin(app, "grace")
+        promoted = log_in(client, "grace")
+
+        assert self.update(client, admin, user.id, is_admin=False).json["is_admin"] is False
+        assert error(client.get(f"{API}/users", headers=promoted.headers)) == (403, "admin_required")
+
+    def test_needs_a_fresh_token(self, client, user, as_stale_admin):
+        """A token from a refresh changes nobody."""
+        path = f"{API}/users/{user.id}"
+
+        response = client.patch(path, headers=as_stale_admin, json={"is_active": False})
+
+        assert error(response) == (401, "fresh_token_required")
+        assert me(client, user.access_token).json["is_active"] is True
+
     @pytest.mark.parametrize("value", ["off", "true", 1, 0, None, [], {}])
     def test_takes_true_and_false_alone(self, client, user, admin, value):
-        """Nothing that is like a boolean is one."""
-        assert error(self.update(client, admin, user.id, is_admin=value)) == (422, "validation_failed")
+        """Nothing that is like a boolean is one, and what came along with it is not changed either."""
+        response = self.update(client, admin, user.id, is_admin=value, is_active=False)
+
+        assert error(response) == (422, "validation_failed")
+        assert response.json["errors"]["json"].keys() == {"is_admin"}
+        assert me(client, user.access_token).json["is_active"] is True
+
+    @pytest.mark.parametrize("field", ["username", "password", "id", "created_at"])
+    def test_nothing_else_can_be_changed(self, client, user, admin, field):
+        """The rest is the user's own, or nobody's."""
+        response = self.update(client, admin, user.id, **{field: "x", "is_admin": True})
+
+        assert response.json["errors"] == {"json": {field: ["Unknown field."]}}
+        assert me(client, user.access_token).json["is_admin"] is False
 
     def test_of_nobody_is_not_found(self, client, admin):
         """Values are judged before the object is looked for."""
@@ -270,3 +356,24 @@ class TestDeleteUser:
     def test_the_last_admin_stays(self, client, admin):
         """Not by this way either."""
         assert error(client.delete(f"{API}/users/{admin.id}", headers=admin.headers)) == (409, "last_admin")
+        assert me(client, admin.access_token).status_code == 200
+
+    def test_needs_a_fresh_token(self, app, client, user, lamp, as_stale_admin):
+        """A token from a refresh deletes nobody, and takes no item away."""
+        response = client.delete(f"{API}/users/{user.id}", headers=as_stale_admin)
+
+        assert error(response) == (401, "fresh_token_required")
+        assert count(app, User) == 2
+        assert client.get(f"{API}/items/{lamp['id']}", headers=user.headers).json == lamp
+
+    def test_touches_nobodys_items_but_theirs(self, app, client, user, other, admin):
+        """Deleting one user leaves another's items with their owner."""
+        for account in (user, other):
+            item = {"name": account.username, "price": "1"}
+            client.post(f"{API}/items", headers=account.headers, json=item)
+
+        client.delete(f"{API}/users/{user.id}", headers=admin.headers)
+
+        items = client.get(f"{API}/items", headers=admin.headers).json["items"]
+        assert {item["name"]: item["owner_id"] for item in items} == {"grace": None, "linus": other.id}
+        assert count(app, Item) == 2
