@@ -19,8 +19,6 @@ def plain_errors() -> Iterator[None]:
         yield
     except ApiError as error:
         raise click.ClickException(error.message) from error
-    except UnicodeError as error:
-        raise click.ClickException("That is no text: names and passwords are UTF-8.") from error
     except SQLAlchemyError as error:
         if not is_unavailable(error):
             raise

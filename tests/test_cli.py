@@ -74,8 +74,8 @@ class TestUsersCreate:
         assert log_in(client, "grace", "  correct horse ").username == "grace"
 
     def test_a_password_that_is_not_utf_8(self, app, runner):
-        """Bytes that are no text are refused in one line that says what is wrong with which field."""
-        fails(self.create(runner, "grace", password=b"\xff\xfe correct horse\n"), "password")
+        """Bytes that are no text are refused in one line that says what is taken."""
+        fails(self.create(runner, "grace", password=b"\xff\xfe correct horse\n"), "passwords", "UTF-8")
         assert count(app, User) == 0
 
     def test_asks_at_a_terminal(self, app, client, runner, monkeypatch):

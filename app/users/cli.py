@@ -17,13 +17,26 @@ from app.users.service import keep_an_admin
 users_cli = Group("users", help="Accounts.")
 
 
+NOT_UTF_8 = "That is no text: names and passwords are UTF-8."
+
+
+def _check_text(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
+    """Bytes of the command line that are no UTF-8 arrive as lone surrogates, which nothing can print (PEP 383)."""
+    if not value.isprintable():
+        raise click.ClickException(NOT_UTF_8)
+    return value
+
+
+_name = click.argument("name", callback=_check_text)
+
+
 class _AccountSchema(Schema):
     username = Username(required=True)
     password = NewPassword(required=True)
 
 
 @users_cli.command("create")
-@click.argument("name")
+@_name
 @click.option("--admin", is_flag=True, help="Make it an administrator.")
 def create(name: str, *, admin: bool) -> None:
     """Create the user NAME.  Asks for the password, or reads it from standard input."""
@@ -42,11 +55,16 @@ def create(name: str, *, admin: bool) -> None:
 def _read_password() -> str:
     if sys.stdin.isatty():
         return str(click.prompt("Password", hide_input=True, confirmation_prompt=True))
-    return sys.stdin.readline().rstrip("\r\n")
+    try:
+        password = sys.stdin.readline().rstrip("\r\n")
+        password.encode()  # in some locales wrong bytes come as lone surrogates
+    except UnicodeError as error:
+        raise click.ClickException(NOT_UTF_8) from error
+    return password
 
 
 @users_cli.command("promote")
-@click.argument("name")
+@_name
 def promote(name: str) -> None:
     """Make NAME an administrator, as of their next token."""
     _change(name, is_admin=True)
@@ -54,7 +72,7 @@ def promote(name: str) -> None:
 
 
 @users_cli.command("demote")
-@click.argument("name")
+@_name
 def demote(name: str) -> None:
     """Make NAME an ordinary user, at once."""
     _change(name, is_admin=False)
@@ -62,7 +80,7 @@ def demote(name: str) -> None:
 
 
 @users_cli.command("activate")
-@click.argument("name")
+@_name
 def activate(name: str) -> None:
     """Let NAME log in again."""
     _change(name, is_active=True)
@@ -70,7 +88,7 @@ def activate(name: str) -> None:
 
 
 @users_cli.command("deactivate")
-@click.argument("name")
+@_name
 def deactivate(name: str) -> None:
     """Keep NAME out: their tokens die, and they cannot log in."""
     _change(name, is_active=False)
