@@ -15,9 +15,9 @@ from typing import Annotated, Any, ClassVar, cast, get_args, get_origin, get_typ
 from environs import Env, EnvValidationError
 from flask.helpers import get_debug_flag
 from marshmallow import ValidationError
-from marshmallow.validate import Length, OneOf, Range, Validator
+from marshmallow.validate import OneOf, Range, Regexp, Validator
 from sqlalchemy import make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
 ROOT = Path(__file__).parent
 INSTANCE = ROOT / "instance"
@@ -42,12 +42,28 @@ class DatabaseUrl(Validator):
 
     def __call__(self, value: str) -> str:
         try:
-            backend = make_url(value).get_backend_name()
-        except ArgumentError:
-            backend = ""
-        if backend not in self.BACKENDS:
+            url = make_url(value)
+            if "+" in url.drivername:
+                url.get_dialect().import_dbapi()
+        except (NoSuchModuleError, ImportError):
+            raise ValidationError("Names a driver that is not installed; leave the driver to us.") from None
+        except (ArgumentError, ValueError):  # of the form, of the port
+            url = None
+        if url is None or url.drivername.partition("+")[0] not in self.BACKENDS:
             raise ValidationError(f"Must be a URL that begins with one of {', '.join(self.BACKENDS)}.")
         return value
+
+
+class Printable(Validator):
+    """Text without control characters.  Bytes of the environment that are no UTF-8 are none either (PEP 383)."""
+
+    def __call__(self, value: str) -> str:
+        if not value.isprintable():
+            raise ValidationError("Must be printable text in UTF-8.")
+        return value
+
+
+NAME = Regexp(r"[ -~]+\Z", error="Must be printable ASCII, for it stands in a header.")
 
 
 class Config:
@@ -60,14 +76,14 @@ class Config:
 
     # --- Tokens ---
     # Signs every token (HS256).  At least 32 random bytes.
-    JWT_SECRET_KEY: str = ""
+    JWT_SECRET_KEY: Annotated[str, Printable()] = ""
     # Seconds that an access token lives: short, because a client renews it without asking anybody.
     JWT_ACCESS_TOKEN_EXPIRES: Annotated[int, Range(min=1, max=DAY)] = 900
     # Seconds that a session lives.  Rotation does not extend it.
     JWT_REFRESH_TOKEN_EXPIRES: Annotated[int, Range(min=1, max=366 * DAY)] = 30 * DAY
     # `iss` and `aud` of every token, set and checked (RFC 7519 sections 4.1.1 and 4.1.3).
-    JWT_ISSUER: Annotated[str, Length(min=1)] = "latchkey"
-    JWT_AUDIENCE: Annotated[str, Length(min=1)] = "latchkey"
+    JWT_ISSUER: Annotated[str, NAME] = "latchkey"
+    JWT_AUDIENCE: Annotated[str, NAME] = "latchkey"
     # Seconds that the clocks of two machines may differ.
     JWT_LEEWAY: Annotated[int, Range(min=0, max=60)] = 10
     # Seconds in which an exchanged refresh token still gets the same successor again:

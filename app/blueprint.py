@@ -1,7 +1,5 @@
 """The Blueprint of every feature: flask-smorest's, with strict JSON and strict queries."""
 
-import json
-import re
 from collections.abc import Callable
 from functools import wraps
 from typing import Any, NoReturn, TypeVar
@@ -13,10 +11,7 @@ from marshmallow import RAISE, Schema, ValidationError
 from webargs.flaskparser import FlaskParser
 
 from app.errors import ApiError, Code
-
-MAX_DEPTH = 32
-_STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
-_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")  # as JSON writes one; UTF-8 itself has none
+from app.strict_json import NotStrictError, strict_json
 
 VALIDATION_FAILED = {
     "description": "The request is not valid.",
@@ -24,65 +19,6 @@ VALIDATION_FAILED = {
 }
 
 View = TypeVar("View", bound=Callable[..., Any])
-
-
-def strict_json(body: bytes) -> Any:
-    """The one meaning of the body (RFC 8259), or a 400.
-
-    UTF-8, no name twice in an object, no NaN, no lone surrogate, no deeper than 32.
-    """
-    try:
-        text = body.decode("utf-8")
-    except UnicodeDecodeError:
-        raise ApiError(Code.bad_request, "The body is not UTF-8.") from None
-    if not text.strip(" \t\r\n"):
-        raise ApiError(Code.bad_request, "The body is empty.")
-    if _depth_exceeds(text, MAX_DEPTH):
-        raise ApiError(Code.bad_request, f"The body nests deeper than {MAX_DEPTH}.")
-    try:
-        value = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_finite)
-        if _SURROGATE.search(text):
-            json.dumps(value, ensure_ascii=False).encode()
-    except UnicodeEncodeError:
-        raise ApiError(Code.bad_request, "The body has half of a surrogate pair: that is no text.") from None
-    except _NotStrictError as error:
-        raise ApiError(Code.bad_request, str(error)) from None
-    except ValueError:  # also a number of more digits than Python converts
-        raise ApiError(Code.bad_request, "The body is not JSON.") from None
-    return value
-
-
-class _NotStrictError(Exception):
-    """JSON that parsers disagree about."""
-
-
-def _depth_exceeds(text: str, limit: int) -> bool:
-    if text.count("[") + text.count("{") <= limit:
-        return False
-    depth = 0
-    for character in _STRING.sub("", text):
-        depth += (character in "[{") - (character in "]}")
-        if depth > limit:
-            return True
-    return False
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    members = dict(pairs)
-    if len(members) != len(pairs):
-        raise _NotStrictError("A name stands twice in one object.")
-    return members
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise _NotStrictError(f"{name} is not JSON.")
-
-
-def _finite(digits: str) -> float:
-    number = float(digits)
-    if number in (float("inf"), float("-inf")):
-        raise _NotStrictError("A number is out of range.")
-    return number
 
 
 def _require_utf8_query() -> None:
@@ -98,12 +34,16 @@ class StrictParser(FlaskParser):
     DEFAULT_UNKNOWN_BY_LOCATION = {**FlaskParser.DEFAULT_UNKNOWN_BY_LOCATION, "json": RAISE, "query": RAISE}  # noqa: RUF012
 
     def load_json(self, req: Request, _schema: Schema) -> Any:
+        _require_utf8_query()
         body = req.get_data()
         if body or req.content_type:
             charset = req.mimetype_params.get("charset", "utf-8")
             if req.mimetype != "application/json" or charset.lower() not in ("utf-8", "utf8"):
                 raise ApiError(Code.unsupported_media_type)
-        return strict_json(body)
+        try:
+            return strict_json(body)
+        except NotStrictError as error:
+            raise ApiError(Code.bad_request, f"The body cannot be read. {error}") from None
 
     def load_querystring(self, req: Request, _schema: Schema) -> dict[str, str]:
         _require_utf8_query()

@@ -23,12 +23,12 @@ ROOMS = {
     ),
     r"app\.\w+\.cli": r"app\.OWN\.\w+|app\.\w+\.(models|service)|app\.users\.passwords|app\.\w+",
     r"app\.\w+\.(service|tokens)": (
-        r"app\.OWN\.(tokens|claims)|app\.\w+\.models|app\.users\.passwords|app\.(database|errors|extensions)"
+        r"app\.OWN\.(tokens|claims)|app\.\w+\.models|app\.users\.passwords|app\.(database|errors|extensions|strict_json)"
     ),
     r"app\.auth\.guards": r"app\.auth\.tokens|app\.(blueprint|errors)",
     r"app\.\w+\.schemas": r"app\.OWN\.models|app\.users\.(schemas|passwords)|app\.schemas",
     r"app\.\w+\.models": r"app\.(database|extensions)",
-    r"app\.(http|blueprint|cli|errors)": r"app\.(database|errors)",
+    r"app\.(http|blueprint|cli|errors)": r"app\.(database|errors|strict_json)",
     r"app\.auth\.claims": r"app\.database",
     r"app\.pagination": r"app\.(database|errors|extensions)",
     r"app\.(\w+|users\.passwords)": r"",

@@ -2,21 +2,32 @@
 
 import os
 import re
+import secrets
 import stat
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import ClassVar, get_origin, get_type_hints
+from threading import Barrier
+from typing import Annotated, ClassVar, get_args, get_origin, get_type_hints
 
 import pytest
+from marshmallow.validate import Range
 
 import config
+from app import create_app
+from app.extensions import db
 from config import Config, ConfigError, DevelopmentConfig, ProductionConfig, TestingConfig, load_config
 
 ROOT = Path(__file__).parent.parent
-SETTINGS = [name for name, hint in get_type_hints(Config).items() if get_origin(hint) is not ClassVar]
-SECRET = "a-secret-that-must-not-be-shown-0123456789"
+HINTS = get_type_hints(Config, include_extras=True)
+SETTINGS = [name for name, hint in HINTS.items() if get_origin(hint) is not ClassVar]
+RANGES = {
+    name: get_args(hint)[1]
+    for name, hint in HINTS.items()
+    if get_origin(hint) is Annotated and isinstance(get_args(hint)[1], Range)
+}
+SECRET = secrets.token_urlsafe(48)  # a new one each time: none that stands in this repository is a secret
 
 
 @pytest.fixture(autouse=True)
@@ -79,8 +90,16 @@ class TestLoadConfig:
         assert (loaded.ARGON2_MEMORY_COST, loaded.ARGON2_TIME_COST, loaded.ARGON2_PARALLELISM) == (19_456, 2, 1)
         assert (loaded.PASSWORD_MIN_LENGTH, loaded.MAX_CONTENT_LENGTH) == (8, 65_536)
         assert (loaded.LOG_LEVEL, loaded.LOG_FORMAT) == ("INFO", "json")
+        assert (loaded.PORT, loaded.WEB_CONCURRENCY, loaded.THREADS) == (8000, 2, 16)
+        assert loaded.DATABASE_URL == "sqlite:///latchkey.db"
         assert DevelopmentConfig.ALLOW_DELETE_ALL_USERS
+        assert TestingConfig.ALLOW_DELETE_ALL_USERS
         assert DevelopmentConfig.LOG_FORMAT == "console"
+
+    def test_the_default_database_stands_in_instance(self, production):
+        """Whatever folder the program is started in."""
+        with create_app(load_config()).app_context():
+            assert db.engine.url.database == str(ROOT / "instance" / "latchkey.db")
 
     def test_the_environment_overrides(self, production, monkeypatch):
         """By the same name, and of the right type."""
@@ -91,6 +110,30 @@ class TestLoadConfig:
 
         assert (loaded.REFRESH_GRACE, loaded.SINGLE_SESSION) == (0, True)
         assert loaded.DATABASE_URL == "postgresql://h/d"
+
+    @pytest.mark.parametrize("name", sorted(RANGES))
+    def test_a_number_is_within_its_range(self, monkeypatch, name):
+        """Both ends are taken, and one beyond either is refused by name."""
+        monkeypatch.setenv("JWT_SECRET_KEY", SECRET)
+        for value in (RANGES[name].min, RANGES[name].max):
+            monkeypatch.setenv(name, str(value))
+            assert getattr(load_config(), name) == value
+
+        for value in (RANGES[name].min - 1, RANGES[name].max + 1, "", "x", "1.5", "9" * 5000):
+            monkeypatch.setenv(name, str(value))
+            assert refusal().startswith(f"{name}: ")
+
+    @pytest.mark.parametrize("name", ["SINGLE_SESSION", "REGISTRATION_OPEN", "ALLOW_DELETE_ALL_USERS"])
+    def test_a_switch_is_on_or_off(self, monkeypatch, name):
+        """And nothing in between, which would be taken for either."""
+        monkeypatch.setenv("JWT_SECRET_KEY", SECRET)
+        for text, value in (("true", True), ("1", True), ("false", False), ("0", False)):
+            monkeypatch.setenv(name, text)
+            assert getattr(load_config(), name) is value
+
+        for text in ("", "2", "maybe", SECRET):
+            monkeypatch.setenv(name, text)
+            assert refusal().startswith(f"{name}: ")
 
     def test_one_process_does_not_change_the_next(self, production, monkeypatch):
         """What was read belongs to what was loaded, not to the class."""
@@ -111,7 +154,9 @@ class TestLoadConfig:
 
         assert set(re.findall(r"([A-Z_0-9]+): ", refusal())) == bad.keys()
 
-    @pytest.mark.parametrize("url", ["nonsense", "oracle://h/d", "://", "http://h", ""])
+    @pytest.mark.parametrize(
+        "url", ["nonsense", "oracle://h/d", "://", "http://h", "", pytest.param(SECRET, id="a secret")]
+    )
     def test_a_database_that_we_do_not_speak_to(self, production, monkeypatch, url):
         """It is refused at the start, not at the first request."""
         monkeypatch.setenv("DATABASE_URL", url)
@@ -151,6 +196,14 @@ class TestProduction:
 
         assert refusal().startswith(f"{name}: ")
 
+    def test_tells_everything_unsafe_at_once(self, production, monkeypatch):
+        """Nobody has to start four times to hear of four mistakes."""
+        unsafe = {"JWT_SECRET_KEY": "x", "ARGON2_TIME_COST": "1", "ALLOW_DELETE_ALL_USERS": "1", "FLASK_DEBUG": "1"}
+        for name, value in unsafe.items():
+            monkeypatch.setenv(name, value)
+
+        assert set(re.findall(r"(?:^|; )([A-Z_0-9]+): ", refusal())) == unsafe.keys()
+
     def test_more_than_the_floor_is_fine(self, production, monkeypatch):
         """Harder hashes, a longer password."""
         monkeypatch.setenv("ARGON2_MEMORY_COST", "65536")
@@ -178,10 +231,16 @@ class TestKeptSecret:
 
     def test_is_one_for_all_who_start_at_once(self, tmp_path):
         """Whoever comes second takes what the first one made."""
-        with ThreadPoolExecutor(8) as pool:
-            secrets = set(pool.map(lambda _n: config.kept_secret(tmp_path / "s" / "key"), range(8)))
+        together = Barrier(8)
 
-        assert len(secrets) == 1
+        def start(_number):
+            together.wait()
+            return load_config().JWT_SECRET_KEY
+
+        with ThreadPoolExecutor(8) as pool:
+            kept = set(pool.map(start, range(8)))
+
+        assert kept == {(tmp_path / "instance" / "jwt_secret_key").read_text()}
 
     def test_says_where_it_cannot_be_kept(self, tmp_path, monkeypatch):
         """A folder that cannot be made is one line, and what to do."""
@@ -209,16 +268,31 @@ class TestDotEnv:
         assert load_config().REFRESH_GRACE == 10
 
 
-def test_a_bad_start_is_one_line():
-    """`wsgi.py` says what is wrong and exits with 1: no stack trace."""
-    env = {"PATH": os.environ["PATH"], "APP_ENV": "production", "JWT_SECRET_KEY": "", "FLASK_SKIP_DOTENV": "1"}
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("JWT_SECRET_KEY", ""),
+        ("JWT_SECRET_KEY", os.fsdecode(b"\xff\xfe" * 20)),
+        ("DATABASE_URL", f"postgresql://grace:{SECRET}@h:port/d"),
+        ("DATABASE_URL", f"postgresql+nodriver://grace:{SECRET}@h/d"),
+        ("JWT_ISSUER", "latch\nkey"),
+        ("JWT_ISSUER", "\u9580"),
+        ("APP_ENV", SECRET),
+    ],
+    ids=["no secret", "bytes", "a port", "a driver", "a line break", "no header", "a class"],
+)
+def test_a_bad_start_is_one_line(name, value):
+    """`wsgi.py` names the setting, shows no value and exits with 1: no stack trace."""
+    good = {"PATH": os.environ["PATH"], "APP_ENV": "production", "JWT_SECRET_KEY": secrets.token_urlsafe(48)}
 
     run = subprocess.run(
-        [sys.executable, "-c", "import wsgi"], cwd=ROOT, env=env, capture_output=True, text=True, check=False
-    )
+        [sys.executable, "-c", "import wsgi"],
+        cwd=ROOT, env=good | {name: value}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
 
     assert run.returncode == 1
-    assert re.fullmatch(r"latchkey cannot start: JWT_SECRET_KEY: is not set; .*\n", run.stderr)
+    assert re.fullmatch(rf"latchkey cannot start: {name}: [^\n]+\n", run.stderr)
+    assert SECRET not in run.stderr
 
 
 @pytest.mark.parametrize("page", ["README.md", "README.zh-CN.md"])
@@ -227,6 +301,17 @@ def test_every_setting_is_documented(page):
     text = (ROOT / page).read_text()
 
     assert [name for name in [*SETTINGS, "APP_ENV"] if f"`{name}`" not in text] == []
+
+
+def test_no_page_prints_a_secret():
+    """What stands in this repository, somebody would put into production."""
+    pages = [page for folder in (".", "docs", ".ci", "deploy", "app") for page in (ROOT / folder).glob("*.*")]
+    printed = re.compile(r"JWT_SECRET_KEY['\"]?\s*[=:]\s*['\"]?[A-Za-z0-9+/_.-]{32}")
+
+    texts = {page.name: page.read_text(errors="replace") for page in pages if page.is_file() and page.name != ".env"}
+
+    assert texts.keys() >= {"README.md", "config.py", "tour.sh"}
+    assert [name for name, text in texts.items() if printed.search(text)] == []
 
 
 @pytest.mark.parametrize("page", sorted((ROOT / "requirements").glob("*.txt")), ids=lambda path: path.name)

@@ -2,16 +2,25 @@
 
 import json
 import uuid
+from datetime import timedelta
+from decimal import Decimal
 from io import BytesIO
+from time import thread_time
+from types import SimpleNamespace
 
 import pytest
-from conftest import API, PASSWORD, bearer, count, error, refresh
+import time_machine
+from conftest import API, PASSWORD, bearer, count, error, me, refresh
 from gunicorn.http.errors import InvalidChunkSize
+from sqlalchemy import delete
 from werkzeug.exceptions import Gone
 
 from app import create_app
+from app.auth.tokens import Grant, issue_tokens
+from app.database import utcnow
 from app.extensions import db
 from app.items.models import Item
+from app.strict_json import NotStrictError, strict_json
 from app.users.models import User
 from config import TestingConfig
 
@@ -22,6 +31,23 @@ GOOD = json.dumps({"username": "grace", "password": PASSWORD})
 
 def nested(depth):
     return '{"username":' + "[" * (depth - 1) + "]" * (depth - 1) + "}"
+
+
+def assert_closed(response):
+    """Nothing of the answer is for other sites, frames, caches or guesses."""
+    headers = response.headers
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["Content-Security-Policy"] == "default-src 'none'; frame-ancestors 'none'"
+    assert headers["Referrer-Policy"] == "no-referrer"
+    assert headers["Cross-Origin-Resource-Policy"] == "same-origin"
+    assert headers["Cache-Control"] == "no-store"
+    assert headers["Content-Type"] == JSON
+
+
+@pytest.fixture
+def plain():
+    """A client of an application whose database nobody asks."""
+    return create_app(TestingConfig()).test_client()
 
 
 class TestPathsAndMethods:
@@ -76,6 +102,21 @@ class TestBodies:
 
     @pytest.mark.parametrize(
         "body",
+        [b"[" * 33 + b'"' + b'\\"' * 32_000, b"[" * 33 + b'"' * 65_000, b"[" * 33 + b'"' + b"\\" * 65_000,
+         b'{"a":' * 13_000, b"[" + b"9" * 65_000 + b"]", b"[" + b"1" * 65_000 + b"e9]"],
+        ids=["escaped quotes", "quotes", "backslashes", "objects", "an integer", "a float"],
+    )  # fmt: skip
+    def test_the_worst_body_is_judged_at_once(self, body):
+        """Nobody can keep a thread busy by sending what is hard to read: the work grows with the length alone."""
+        began = thread_time()
+
+        with pytest.raises(NotStrictError):
+            strict_json(body)
+
+        assert thread_time() - began < 1
+
+    @pytest.mark.parametrize(
+        "body",
         [
             "null",
             "true",
@@ -111,7 +152,8 @@ class TestBodies:
         assert error(client.post(REGISTER)) == (400, "bad_request")
 
     @pytest.mark.parametrize(
-        "content_type", [JSON, "APPLICATION/JSON", "application/json; charset=utf-8", "application/json;charset=UTF-8"]
+        "content_type",
+        [JSON, "APPLICATION/JSON", "application/json; charset=utf-8", 'application/json;charset="UTF-8"'],
     )
     def test_one_content_type_in_every_spelling(self, client, content_type):
         """Media types know no case, and UTF-8 may be said."""
@@ -193,6 +235,42 @@ class TestQueries:
         assert error(response) == (422, "validation_failed")
         assert set(map(str, response.json["errors"]["query"].values())) == {"['Unknown field.']"}
 
+    @pytest.mark.parametrize("query", ["x=1", "x=1&x=2"])
+    @pytest.mark.parametrize("path", ["/", "/health/live", "/health/ready"])
+    def test_neither_is_one_known_outside_of_the_api(self, plain, path, query):
+        """Paths that need no token and no database are no exception."""
+        assert error(plain.get(f"{path}?{query}")) == (422, "validation_failed")
+        assert error(plain.get(f"{path}?{query}&y=%ff")) == (400, "bad_request")
+
+    def test_neither_is_one_known_where_a_body_is(self, app, client):
+        """A good body does not make up for it."""
+        response = client.post(f"{REGISTER}?x=1", data=GOOD, content_type=JSON)
+
+        assert error(response) == (422, "validation_failed")
+        assert response.json["errors"] == {"query": {"x": ["Unknown field."]}}
+        assert count(app, User) == 0
+
+    @pytest.mark.parametrize(
+        ("method", "path", "name"),
+        [
+            ("GET", "items?limit=1&limit=1", "limit"),
+            ("DELETE", "auth/sessions?keep_current=false&keep_current=true", "keep_current"),
+        ],
+    )
+    def test_a_parameter_stands_once(self, client, as_user, method, path, name):
+        """Of two, nobody knows which one is meant, and nothing is done."""
+        response = client.open(f"{API}/{path}", method=method, headers=as_user)
+
+        assert error(response) == (422, "validation_failed")
+        assert response.json["errors"] == {"query": {name: ["Given more than once."]}}
+        assert client.get(f"{API}/users/me", headers=as_user).status_code == 200
+
+    def test_twenty_unknown_ones_are_named(self, client, as_user):
+        """As in a body."""
+        query = "&".join(f"x{number}=1" for number in range(100))
+
+        assert len(client.get(f"{API}/users/me?{query}", headers=as_user).json["errors"]["query"]) == 20
+
     @pytest.mark.parametrize("path", ["users/me?x=%ff", "items?cursor=%ff", "items?cursor=%ED%A0%80", "items?%ff=1"])
     def test_a_query_that_is_not_utf_8_is_a_bad_request(self, client, as_user, path):
         """It says nothing that could be judged."""
@@ -217,14 +295,34 @@ class TestHeaders:
     @pytest.mark.parametrize("path", ["/", "/nowhere", f"{API}/items", f"{API}/users/me", f"{API}/auth/login"])
     def test_every_answer_is_closed_to_other_sites(self, client, path):
         """Successes and errors alike."""
-        headers = client.get(path).headers
+        assert_closed(client.get(path))
 
-        assert headers["X-Content-Type-Options"] == "nosniff"
-        assert headers["Content-Security-Policy"] == "default-src 'none'; frame-ancestors 'none'"
-        assert headers["Referrer-Policy"] == "no-referrer"
-        assert headers["Cross-Origin-Resource-Policy"] == "same-origin"
-        assert headers["Cache-Control"] == "no-store"
-        assert headers["Content-Type"] == JSON
+    def test_a_401_says_how_to_come_in(self, client, user, as_stale_user):
+        """RFC 6750 section 3: a bare realm where no token came, what is wrong with the one that did; RFC 9470."""
+        bare = 'Bearer realm="latchkey"'
+        bad = f'{bare}, error="invalid_token", error_description='
+        stale = f'{bare}, error="insufficient_user_authentication", error_description='
+        item = {"name": "Lamp", "price": "1"}
+        wrong = {"username": "grace", "password": "not the password"}
+        gone = refresh(client, user.refresh_token).json["access_token"]
+        client.post(f"{API}/auth/logout/access", headers=bearer(gone))
+
+        answers = [
+            (client.get(f"{API}/users/me"), "authorization_required", bare),
+            (client.post(f"{API}/auth/login", json=wrong), "invalid_credentials", bare),
+            (me(client, "x.y.z"), "invalid_token", f'{bad}"The token is not valid."'),
+            (me(client, gone), "token_revoked", f'{bad}"The token has been revoked."'),
+            (client.post(f"{API}/items", headers=as_stale_user, json=item), "fresh_token_required", stale),
+        ]
+        with time_machine.travel(utcnow() + timedelta(seconds=11)):
+            answers.append((refresh(client, user.refresh_token), "token_reused", bad))
+        with time_machine.travel(utcnow() + timedelta(days=1)):
+            answers.append((me(client, user.access_token), "token_expired", f'{bad}"The token has expired."'))
+
+        for response, code, challenge in answers:
+            assert error(response) == (401, code)
+            said = response.headers["WWW-Authenticate"]
+            assert said == challenge if challenge[-1] == '"' else said.startswith(challenge)
 
 
 class TestFaults:
@@ -249,6 +347,7 @@ class TestFaults:
         assert error(response) == (500, "internal_error")
         assert "secret" not in response.text
         assert "ZeroDivisionError: a secret of the house" in caplog.text
+        assert_closed(response)
 
     def test_a_status_of_another_kind_keeps_it(self, client, breaking):
         """Whoever aborts with a status that has no code of ours gets it in our shape."""
@@ -267,14 +366,54 @@ class TestFaults:
         monkeypatch.setitem(app.view_functions, "system.show_index", view)
 
         assert error(client.get("/")) == (500, "internal_error")
+        assert client.get(f"{API}/items").status_code == 200
+
+    def test_a_reference_to_what_is_gone_is_not_found(self, app, client, monkeypatch):
+        """Whoever was deleted in the meantime is not our fault: the foreign key says so on every database."""
+
+        def view():
+            db.session.add(Item(name="Lamp", price=Decimal(1), owner_id=999_999))
+            db.session.commit()
+
+        monkeypatch.setitem(app.view_functions, "system.show_index", view)
+
+        assert error(client.get("/")) == (404, "not_found")
+        assert count(app, Item) == 0
+
+    def test_a_row_that_goes_before_it_is_written_is_not_found(self, app, client, monkeypatch):
+        """Somebody else was faster."""
+
+        def view():
+            item = Item(name="Lamp", price=Decimal(1))
+            db.session.add(item)
+            db.session.flush()
+            db.session.execute(delete(Item), execution_options={"synchronize_session": False})
+            item.price = Decimal(2)
+            db.session.commit()
+
+        monkeypatch.setitem(app.view_functions, "system.show_index", view)
+
+        assert error(client.get("/")) == (404, "not_found")
+        assert count(app, Item) == 0
 
     def unavailable(self, config):
+        """What an application over such a database answers, to strangers and to whoever has a good token."""
         app = create_app(config)
+        with app.app_context():
+            grant = Grant(uuid.uuid4(), uuid.uuid4(), utcnow(), utcnow() + timedelta(days=1))
+            tokens = issue_tokens(SimpleNamespace(id=1, is_admin=True), grant, fresh=True)
         client = app.test_client()
+        as_caller = bearer(tokens["access_token"])
         yield client.get(f"{API}/items")
         yield client.get("/health/ready")
         yield client.post(f"{API}/auth/login", data=GOOD, content_type=JSON)
         yield client.post(REGISTER, data=GOOD, content_type=JSON)
+        yield me(client, tokens["access_token"])
+        yield refresh(client, tokens["refresh_token"])
+        yield client.get(f"{API}/items", headers=as_caller)
+        yield client.delete(f"{API}/users/2", headers=as_caller)
+        yield client.post(f"{API}/auth/logout", headers=as_caller)
+        yield client.post(f"{API}/auth/fresh-login", data=GOOD, content_type=JSON, headers=as_caller)
         with app.app_context():
             db.session.remove()
             db.engine.dispose()
@@ -290,17 +429,10 @@ class TestFaults:
 
         for response in self.unavailable(config):
             assert error(response) == (503, "database_unavailable")
+            assert response.json["message"] == "The database does not answer. Try again in a moment."
             assert int(response.headers["Retry-After"]) > 0
-
-    def test_neither_is_it_with_a_good_token(self, app, client, user, monkeypatch):
-        """A token that cannot be checked is not dead."""
-        away = TestingConfig()
-        away.DATABASE_URL = "postgresql://nobody@127.0.0.1:1/x"
-        away.JWT_SECRET_KEY = app.config["JWT_SECRET_KEY"]
-
-        response = create_app(away).test_client().get(f"{API}/users/me", headers=user.headers)
-
-        assert error(response) == (503, "database_unavailable")
+            assert "WWW-Authenticate" not in response.headers
+            assert_closed(response)
 
 
 class TestOrder:
@@ -313,6 +445,10 @@ class TestOrder:
             ("POST", "nowhere", "nobody", {"data": "x" * 70_000}, (404, "not_found")),
             ("POST", "items", "nobody", {"data": "x" * 70_000}, (413, "payload_too_large")),
             ("POST", "items", "nobody", {"data": "{"}, (401, "authorization_required")),
+            ("POST", "items?x=%ff", "nobody", {"json": {}}, (401, "authorization_required")),
+            ("POST", "items?x=%ff", "user", {"json": {"price": 1}}, (400, "bad_request")),
+            ("POST", "auth/register?x=%ff", "nobody", {"json": {"username": 1}}, (400, "bad_request")),
+            ("POST", "auth/register?x=1", "nobody", {"data": "{", "content_type": JSON}, (400, "bad_request")),
             ("GET", "items?x=1", "bad", {}, (401, "invalid_token")),
             ("PATCH", "users/1", "stale", {"data": "{"}, (403, "admin_required")),
             ("PATCH", "users/1", "stale admin", {"data": "{"}, (401, "fresh_token_required")),
@@ -326,6 +462,7 @@ class TestOrder:
             ),
             ("PATCH", "items/999999", "user", {"data": "{", "content_type": JSON}, (400, "bad_request")),
             ("PATCH", "items/999999", "user", {"json": {"price": 1}}, (422, "validation_failed")),
+            ("PATCH", "items/999999?x=1", "user", {"json": {"price": "1"}}, (422, "validation_failed")),
             ("PATCH", "items/999999", "user", {"json": {"price": "1"}}, (404, "not_found")),
         ],
     )

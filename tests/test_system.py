@@ -43,6 +43,12 @@ class TestIndex:
         assert "default-src 'none'" in response.headers["Content-Security-Policy"]
 
 
+def set_version(app, version):
+    with app.app_context():
+        db.session.execute(text("UPDATE alembic_version SET version_num = :version"), {"version": version})
+        db.session.commit()
+
+
 class TestHealth:
     def test_live_touches_nothing(self, app, client):
         """A process lives though its database does not."""
@@ -58,14 +64,12 @@ class TestHealth:
     def test_not_ready_while_the_schema_is_behind(self, app, client, caplog):
         """503, and the log says which command mends it."""
         with app.app_context():
-            db.session.execute(text("UPDATE alembic_version SET version_num = '0000'"))
-            db.session.commit()
+            newest = db.session.scalar(text("SELECT version_num FROM alembic_version"))
+        set_version(app, "0000")
         try:
             response = client.get("/health/ready")
         finally:
-            with app.app_context():
-                db.session.execute(text("UPDATE alembic_version SET version_num = '0001'"))
-                db.session.commit()
+            set_version(app, newest)
 
         assert error(response) == (503, "database_unavailable")
         assert "flask db upgrade" in caplog.text
@@ -128,6 +132,10 @@ class TestLog:
         assert record["duration_ms"] >= 0
         assert datetime.fromisoformat(record["time"]).utcoffset() == timedelta(0)
         assert record["user_id"] is record["session_id"] is None
+        assert record.keys() == {
+            "time", "level", "logger", "message", "request_id", "method", "path", "route", "status", "duration_ms",
+            "user_id", "session_id", "ip_address",
+        }  # fmt: skip
 
     def test_the_caller_is_in_it(self, client, user, caplog):
         """User and session, where somebody is logged in."""

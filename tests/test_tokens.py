@@ -1,13 +1,14 @@
 """Forged, broken and strange tokens, each made out of a good one."""
 
 import base64
+import hmac
 import json
 from uuid import uuid4
 
 import jwt
 import pytest
 import time_machine
-from conftest import API, bearer, claims, error, me, sign_up
+from conftest import API, bearer, claims, error, me, refresh, sign_up
 from flask_jwt_extended import jwt_required
 
 from app import create_app
@@ -39,7 +40,23 @@ def now():
 
 
 def segment(value):
-    return base64.urlsafe_b64encode(json.dumps(value).encode()).rstrip(b"=").decode()
+    return encoded(json.dumps(value).encode())
+
+
+def encoded(text):
+    return base64.urlsafe_b64encode(text).rstrip(b"=").decode()
+
+
+@pytest.fixture
+def sign(app):
+    """A token of any two texts, signed with our key: what no library would make."""
+
+    def sign(head, body):
+        signed = f"{encoded(head)}.{encoded(body)}"
+        digest = hmac.digest(app.config["JWT_SECRET_KEY"].encode(), signed.encode(), "sha256")
+        return f"{signed}.{encoded(digest)}"
+
+    return sign
 
 
 def test_the_forge_makes_good_tokens(client, forge):
@@ -83,6 +100,69 @@ class TestSignature:
         """The name of a key is looked up, and nothing else is done with it."""
         assert error(me(client, forge(header={"kid": kid}))) == (401, "invalid_token")
 
+    @pytest.mark.parametrize(
+        "header",
+        [{"jwk": {"kty": "oct", "k": "a2tra2tra2tr"}}, {"jku": "http://127.0.0.1:1/"}, {"x5u": "http://127.0.0.1:1/"}],
+    )
+    def test_by_a_key_that_the_token_brings(self, client, forge, header):
+        """A token does not say by which key it is good (RFC 8725 section 3.10)."""
+        assert error(me(client, forge(key="k" * 64, header=header))) == (401, "invalid_token")
+
+    @pytest.mark.parametrize(
+        "header",
+        [{"kid": 7}, {"kid": None}, {"kid": ["secret"]}, {"crit": ["x"], "x": 1}, {"crit": []}, {"crit": "x"},
+         {"b64": False}, {"b64": False, "crit": ["b64"]}],
+        ids=str,
+    )  # fmt: skip
+    def test_with_a_header_that_we_do_not_understand(self, client, user, sign, header):
+        """What is critical and unknown is refused (RFC 7515 section 4.1.11), and so is a key's name of another type."""
+        head = {"alg": "HS256", "typ": "JWT", "kid": "secret"} | header
+
+        token = sign(json.dumps(head).encode(), json.dumps(claims(user.access_token)).encode())
+
+        assert error(me(client, token)) == (401, "invalid_token")
+
+
+class TestText:
+    """Signed with our key, but not in the words in which we would say it."""
+
+    HEAD = b'{"alg":"HS256","kid":"secret","typ":"JWT"}'
+
+    @pytest.fixture
+    def body(self, user):
+        return json.dumps(claims(user.access_token)).encode()
+
+    def test_the_forge_makes_good_ones(self, client, sign, body):
+        """Unchanged, such a token is good."""
+        assert me(client, sign(self.HEAD, body)).status_code == 200
+
+    @pytest.mark.parametrize("text", [b"", b"null", b"[]", b'"x"', b"1", b"{}", b"{", b"\xff", b"[" * 2000])
+    def test_is_an_object(self, client, sign, body, text):
+        """Header and claims both (RFC 7519 section 7.2)."""
+        assert error(me(client, sign(self.HEAD, text))) == (401, "invalid_token")
+        assert error(me(client, sign(text, body))) == (401, "invalid_token")
+
+    @pytest.mark.parametrize("encoding", ["utf-16", "utf-32", "utf-8-sig"])
+    def test_is_utf_8(self, client, sign, body, encoding):
+        """And nothing else, without a byte order mark (RFC 7519 section 3, RFC 8259 section 8.1)."""
+        assert error(me(client, sign(self.HEAD, body.decode().encode(encoding)))) == (401, "invalid_token")
+        assert error(me(client, sign(self.HEAD.decode().encode(encoding), body))) == (401, "invalid_token")
+
+    @pytest.mark.parametrize("member", [b'"sub":"1"', b'"is_admin":true', b'"x":{"a":1,"a":2}'])
+    def test_names_no_claim_twice(self, client, sign, body, member):
+        """Two readers could take such a token for two users (RFC 8725 section 2.4)."""
+        assert error(me(client, sign(self.HEAD, b"{" + member + b"," + body[1:]))) == (401, "invalid_token")
+
+    @pytest.mark.parametrize("member", [b'"alg":"none"', b'"kid":"other"'])
+    def test_names_no_header_twice(self, client, sign, body, member):
+        """Neither two algorithms nor two keys (RFC 7515 section 4)."""
+        assert error(me(client, sign(b"{" + member + b"," + self.HEAD[1:], body))) == (401, "invalid_token")
+
+    @pytest.mark.parametrize("value", [b"NaN", b"-Infinity", b"1e999", b"[" * 1200 + b"]" * 1200])
+    def test_is_json(self, client, sign, body, value):
+        """A claim that we ignore must be readable all the same."""
+        assert error(me(client, sign(self.HEAD, b'{"x":' + value + b"," + body[1:]))) == (401, "invalid_token")
+
 
 class TestClaims:
     @pytest.mark.parametrize("name", CLAIMS)
@@ -111,6 +191,14 @@ class TestClaims:
         for value in values:
             assert error(me(client, forge(**{name: value}))) == (401, "invalid_token"), value
         assert me(client, user.access_token).status_code == 200
+
+    @pytest.mark.parametrize("name", CLAIMS)
+    def test_a_refresh_token_needs_them_too(self, client, user, forge, name):
+        """Without one it exchanges nothing, and the good token is still good for its one exchange."""
+        forged = claims(user.refresh_token) | {name: MISSING}
+
+        assert error(refresh(client, forge(**forged))) == (401, "invalid_token")
+        assert refresh(client, user.refresh_token).status_code == 200
 
     def test_expired(self, client, forge):
         """Past the leeway a token has expired, and says so; within it, it is good."""

@@ -4,6 +4,7 @@ Flask-JWT-Extended makes and verifies them; the claims that it would accept
 missing or strange are checked here, and every one of its answers is ours.
 """
 
+import base64
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -21,6 +22,7 @@ from app.auth.models import RevokedToken, Session
 from app.database import utcnow
 from app.errors import ApiError, Code, error_response
 from app.extensions import db, jwt
+from app.strict_json import strict_json
 from app.users.models import User
 
 KEY_ID = "secret"  # the `kid` of JWT_SECRET_KEY
@@ -120,10 +122,36 @@ def authenticate(*, refresh: bool = False, optional: bool = False) -> None:
             return
         raise ApiError(Code.authorization_required)
     token = token.strip(" ")
-    if len(token) > MAX_TOKEN_LENGTH or not _TOKEN.fullmatch(token):
-        raise ApiError(Code.invalid_token)
+    _check_text(token)
     request.environ["HTTP_AUTHORIZATION"] = f"Bearer {token}"  # in the one spelling that the library reads
     verify_jwt_in_request(refresh=refresh)
+
+
+def _check_text(token: str) -> None:
+    """Refuse what is no token of ours before anything decodes it, in the one spelling that each has.
+
+    PyJWT would also read UTF-16, the last of two members of one name, and
+    several spellings of one segment (RFC 8725 sections 2.4 and 3.7).
+
+    Raises:
+        ApiError: 401 `invalid_token`.
+    """
+    if len(token) > MAX_TOKEN_LENGTH or not _TOKEN.fullmatch(token):
+        raise ApiError(Code.invalid_token)
+    try:
+        header, claims, _signature = map(_segment, token.split("."))
+        sound = isinstance(strict_json(header), dict) and isinstance(strict_json(claims), dict)
+    except ValueError:
+        sound = False
+    if not sound:
+        raise ApiError(Code.invalid_token)
+
+
+def _segment(text: str) -> bytes:
+    content = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    if base64.urlsafe_b64encode(content).rstrip(b"=").decode() != text:  # unused bits of the last character
+        raise ValueError("another spelling")
+    return content
 
 
 def issue_tokens(user: Identity, grant: Grant, *, fresh: bool) -> dict[str, Any]:
