@@ -25,6 +25,13 @@ INSTANCE = ROOT / "instance"
 MIN_SECRET_BYTES = 32  # RFC 7518 section 3.2: at least as long as the hash
 MIN_SECRET_DISTINCT_BYTES = 10  # 32 random bytes, even in hexadecimal, have more
 
+# Long enough, and still known to everybody: what manuals and token debuggers print.
+KNOWN_SECRETS = {
+    "192b9bdd22ab9ed4d12e236c78afcb9a393ec15f71bbf5dc987d54727823bcbf",  # Flask's manual
+    "a-string-secret-at-least-256-bits-long",  # jwt.io
+    "a-valid-string-secret-that-is-at-least-512-bits-long-which-is-very-long",  # jwt.io
+}
+
 DAY = 86_400  # seconds
 
 
@@ -63,6 +70,19 @@ class Printable(Validator):
         return value
 
 
+class SomeOf(Validator):
+    """One or more of these words, each at most once."""
+
+    def __init__(self, *words: str) -> None:
+        self.words = words
+
+    def __call__(self, value: list[str]) -> list[str]:
+        if not value or len(set(value)) < len(value) or set(value) - set(self.words):
+            raise ValidationError(f"Must be one or more of {', '.join(self.words)}, separated by commas.")
+        return value
+
+
+LOCATIONS = ("headers", "cookies", "json", "query_string")
 NAME = Regexp(r"[ -~]+\Z", error="Must be printable ASCII, for it stands in a header.")
 
 
@@ -77,6 +97,12 @@ class Config:
     # --- Tokens ---
     # Signs every token (HS256).  At least 32 random bytes.
     JWT_SECRET_KEY: Annotated[str, Printable()] = ""
+    # A key set file, made and changed by `flask keys`.  Signs in place of JWT_SECRET_KEY, which then only verifies.
+    JWT_KEYSET: Annotated[str, Printable()] = ""
+    # Where a request may carry its token.
+    JWT_TOKEN_LOCATION: Annotated[tuple[str, ...], SomeOf(*LOCATIONS)] = ("headers", "cookies")
+    # A token in a query ends up in histories and in the logs of proxies (RFC 6750 section 2.3): say it twice.
+    ALLOW_TOKEN_IN_QUERY: bool = False
     # Seconds that an access token lives: short, because a client renews it without asking anybody.
     JWT_ACCESS_TOKEN_EXPIRES: Annotated[int, Range(min=1, max=DAY)] = 900
     # Seconds that a session lives.  Rotation does not extend it.
@@ -123,6 +149,7 @@ class Config:
     # --- Not for the environment: what the code relies on ---
     PROPAGATE_EXCEPTIONS: ClassVar[bool] = False  # a crash is one JSON answer everywhere, tests included
     ALLOW_SEED: ClassVar[bool] = True  # `flask seed` makes sample users
+    SECURE_COOKIES: ClassVar[bool] = False  # over plain HTTP a browser would not send them back
 
     def problems(self) -> dict[str, str]:
         """What makes these settings unusable, by setting: the fix, never the value."""
@@ -162,25 +189,37 @@ class ProductionConfig(Config):
     """What strangers may reach.  Nothing here may be guessed or left open."""
 
     ALLOW_SEED: ClassVar[bool] = False
+    SECURE_COOKIES: ClassVar[bool] = True
 
     def problems(self) -> dict[str, str]:
-        found = super().problems()
-        secret = self.JWT_SECRET_KEY.encode()
-        fix = "make one with: python -c 'import secrets; print(secrets.token_urlsafe(48))'"
-        if not secret:
-            found["JWT_SECRET_KEY"] = f"is not set; {fix}"
-        elif len(secret) < MIN_SECRET_BYTES:
-            found["JWT_SECRET_KEY"] = f"is shorter than {MIN_SECRET_BYTES} bytes; {fix}"
-        elif len(set(secret)) < MIN_SECRET_DISTINCT_BYTES:
-            found["JWT_SECRET_KEY"] = f"is not random; {fix}"
+        found = super().problems() | self._secret_problem()
         for name in ("ARGON2_MEMORY_COST", "ARGON2_TIME_COST", "ARGON2_PARALLELISM"):
             if getattr(self, name) < getattr(Config, name):
                 found[name] = f"is below the floor of {getattr(Config, name)}; leave it unset"
+        if "query_string" in self.JWT_TOKEN_LOCATION and not self.ALLOW_TOKEN_IN_QUERY:
+            found |= {"ALLOW_TOKEN_IN_QUERY": "must be true to take tokens from queries, which histories and logs keep"}
         if self.ALLOW_DELETE_ALL_USERS:
             found["ALLOW_DELETE_ALL_USERS"] = "is for development and tests only; leave it unset"
         if get_debug_flag():
             found["FLASK_DEBUG"] = "shows strangers the inside of the program; leave it unset"
         return found
+
+    def _secret_problem(self) -> dict[str, str]:
+        secret = self.JWT_SECRET_KEY
+        if not secret and self.JWT_KEYSET:
+            return {}
+        if not secret:
+            problem = "is not set"
+        elif secret in KNOWN_SECRETS:
+            problem = "is printed where everybody can read it"
+        elif len(secret.encode()) < MIN_SECRET_BYTES:
+            problem = f"is shorter than {MIN_SECRET_BYTES} bytes"
+        elif len(set(secret)) < MIN_SECRET_DISTINCT_BYTES:
+            problem = "is not random"
+        else:
+            return {}
+        fix = "make one with: python -c 'import secrets; print(secrets.token_urlsafe(48))'"
+        return {"JWT_SECRET_KEY": f"{problem}; {fix}"}
 
 
 CONFIGS: dict[str, type[Config]] = {
@@ -209,7 +248,11 @@ def load_config() -> Config:
     for setting, hint in get_type_hints(type(config), include_extras=True).items():
         if get_origin(hint) is not ClassVar:
             kind, rule = _kind_and_rule(hint)
-            value = getattr(env, kind.__name__)(setting, getattr(config, setting), validate=rule)
+            default = getattr(config, setting)
+            if kind is tuple:
+                value = env.list(setting, list(default), subcast=str.strip, validate=rule)
+            else:
+                value = getattr(env, kind.__name__)(setting, default, validate=rule)
             setattr(config, setting, value)
     try:
         env.seal()
@@ -225,7 +268,7 @@ def _kind_and_rule(hint: Any) -> tuple[type, Validator | None]:
     """`Annotated[int, Range(…)]` → `(int, Range(…))`; `bool` → `(bool, None)`."""
     if get_origin(hint) is Annotated:
         kind, rule = get_args(hint)
-        return kind, rule
+        return get_origin(kind) or kind, rule
     return hint, None
 
 

@@ -4,6 +4,7 @@ import json
 import runpy
 import socket
 import struct
+import subprocess
 import sys
 import uuid
 from pathlib import Path
@@ -11,13 +12,22 @@ from typing import Any
 
 import gunicorn.util
 
-# Read the settings before any worker does: a worker that cannot start is started again for ever.
+HERE = Path(__file__).parent
+
+
+def why_not() -> str:
+    """Why the application cannot start, asked of a process that tries; nothing, where it can.
+
+    Before any worker tries: one that cannot start is started again for ever.
+    """
+    trial = subprocess.run([sys.executable, "-c", "import wsgi"], cwd=HERE, capture_output=True, text=True, check=False)
+    return trial.stderr.strip() if trial.returncode else ""
+
+
+if problem := why_not():
+    sys.exit(problem)
 # By its path, not by an import: the master keeps no module that a reload (SIGHUP) should read anew.
-_config = runpy.run_path(str(Path(__file__).with_name("config.py")))
-try:
-    _settings = _config["load_config"]()
-except _config["ConfigError"] as error:
-    sys.exit(f"latchkey cannot start: {error}")
+_settings = runpy.run_path(str(HERE / "config.py"))["load_config"]()
 
 wsgi_app = "wsgi:app"
 bind = f"127.0.0.1:{_settings.PORT}"
@@ -47,9 +57,21 @@ REFUSALS = {
 
 
 def when_ready(server: Any) -> None:
-    """Bound every read of a client's socket.  Accepted sockets inherit it; `timeout` does not apply to threads."""
+    """What gunicorn has no setting for."""
+    # Bound every read of a client's socket.  Accepted sockets inherit it; `timeout` does not apply to threads.
     for listener in server.LISTENERS:
         listener.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", RECEIVE_TIMEOUT, 0))
+
+    # A reload (SIGHUP) that would end in workers that cannot start leaves those that run alone.
+    reload = server.reload
+
+    def reload_if_it_can_start() -> None:
+        if fault := why_not():
+            server.log.error("Not reloaded, the workers of before go on: %s", fault)
+        else:
+            reload()
+
+    server.reload = reload_if_it_can_start
 
 
 def write_error(sock: socket.socket, status: int, _reason: str, _message: str) -> None:

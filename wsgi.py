@@ -2,10 +2,22 @@
 
 import sys
 
+import click
+
 from app import create_app
+from app.auth.key_set import KeySetError
+from app.auth.keys import load_keys
 from config import ConfigError, load_config
+
+# A command may run without keys, which `flask keys` makes; whoever serves may not.
+_context = click.get_current_context(silent=True)
+serves = _context is None or _context.info_name == "run"
 
 try:
     app = create_app(load_config())
+    if serves:
+        load_keys(app)
 except ConfigError as error:
     sys.exit(f"latchkey cannot start: {error}")
+except KeySetError as error:
+    sys.exit(f"latchkey cannot start: JWT_KEYSET: {error}")

@@ -6,7 +6,7 @@ from flask import Flask
 
 from app import errors, http, logs
 from app.auth import tokens
-from app.auth.cli import tokens_cli
+from app.auth.cli import keys_cli, tokens_cli
 from app.auth.guards import SECURITY_SCHEMES
 from app.auth.routes import blp as auth_blp
 from app.database import database_url, engine_options
@@ -22,7 +22,7 @@ from app.users.routes import blp as users_blp
 __version__ = "0.1.0"
 
 BLUEPRINTS = (system_blp, auth_blp, users_blp, items_blp)
-COMMANDS = (users_cli, tokens_cli, seed)
+COMMANDS = (users_cli, tokens_cli, keys_cli, seed)
 
 
 def create_app(config: object) -> Flask:

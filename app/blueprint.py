@@ -11,7 +11,7 @@ from marshmallow import RAISE, Schema, ValidationError
 from webargs.flaskparser import FlaskParser
 
 from app.errors import ApiError, Code
-from app.strict_json import NotStrictError, strict_json
+from app.http import query, read_json
 
 VALIDATION_FAILED = {
     "description": "The request is not valid.",
@@ -33,26 +33,21 @@ class StrictParser(FlaskParser):
 
     DEFAULT_UNKNOWN_BY_LOCATION = {**FlaskParser.DEFAULT_UNKNOWN_BY_LOCATION, "json": RAISE, "query": RAISE}  # noqa: RUF012
 
-    def load_json(self, req: Request, _schema: Schema) -> Any:
+    def load_json(self, req: Request, schema: Schema) -> Any:
         _require_utf8_query()
-        body = req.get_data()
-        if body or req.content_type:
-            charset = req.mimetype_params.get("charset", "utf-8")
-            if req.mimetype != "application/json" or charset.lower() not in ("utf-8", "utf8"):
-                raise ApiError(Code.unsupported_media_type)
-        try:
-            return strict_json(body)
-        except NotStrictError as error:
-            raise ApiError(Code.bad_request, f"The body cannot be read. {error}") from None
+        if getattr(schema, "BODY_IS_OPTIONAL", False) and not req.get_data():
+            return {}
+        return read_json()
 
-    def load_querystring(self, req: Request, _schema: Schema) -> dict[str, str]:
+    def load_querystring(self, _req: Request, _schema: Schema) -> dict[str, str]:
         _require_utf8_query()
         g.query_is_read = True
-        if repeated := [name for name in req.args if len(req.args.getlist(name)) > 1]:
+        parameters = query()
+        if repeated := [name for name in parameters if len(parameters.getlist(name)) > 1]:
             raise ApiError(
                 Code.validation_failed, errors={"query": {name: ["Given more than once."] for name in repeated}}
             )
-        return dict(req.args)
+        return dict(parameters)
 
     def handle_error(self, error: ValidationError, *_args: Any, **_kwargs: Any) -> NoReturn:
         raise ApiError(Code.validation_failed, errors=error.messages_dict) from None
@@ -81,9 +76,9 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]  # flask-smorest
             # The innermost wrapper, so that the token and the declared arguments are judged first.
             @wraps(view)
             def checked(*args: Any, **view_args: Any) -> Any:
-                if request.args and not g.get("query_is_read"):
+                if query() and not g.get("query_is_read"):
                     _require_utf8_query()
-                    unknown = {name: ["Unknown field."] for name in request.args}
+                    unknown = {name: ["Unknown field."] for name in query()}
                     raise ApiError(Code.validation_failed, errors={"query": unknown})
                 return view(*args, **view_args)
 

@@ -33,6 +33,7 @@ class Code(Enum):
     token_reused = 401, "The refresh token was used before: the session has been ended."
     fresh_token_required = 401, "A fresh token is needed: log in again, or use /auth/fresh-login."
     invalid_credentials = 401, "The user name or the password is wrong."
+    csrf_failed = 403, "A cookie alone is not enough: repeat its CSRF value in the header X-CSRF-TOKEN."
     admin_required = 403, "Administrators only."
     forbidden = 403, "This is not yours to do."
     not_found = 404, "There is nothing here."
@@ -46,7 +47,9 @@ class Code(Enum):
     unsupported_media_type = 415, "The body must be application/json."
     validation_failed = 422, "The request is not valid."
     headers_too_large = 431, "The header fields are too large."
+    too_many_attempts = 429, "Too many failed logins. Try again later."
     internal_error = 500, "Something went wrong on our side."
+    overloaded = 503, "Too many logins at once. Try again in a moment."
     database_unavailable = 503, "The database does not answer. Try again in a moment."
 
     def __init__(self, status: int, message: str) -> None:
@@ -110,7 +113,7 @@ def error_response(error: ApiError) -> Response:
     if error.code.status == HTTPStatus.UNAUTHORIZED:
         response.headers["WWW-Authenticate"] = _challenge(error.code)
     if error.code.status == HTTPStatus.SERVICE_UNAVAILABLE:
-        response.headers["Retry-After"] = RETRY_AFTER
+        response.headers.setdefault("Retry-After", RETRY_AFTER)
     return response
 
 

@@ -3,14 +3,17 @@
 import re
 import uuid
 from io import BytesIO
+from typing import Any
 
 from flask import Flask, Response, current_app, g, request
 from gunicorn.http.errors import ParseException
+from werkzeug.datastructures import MultiDict
 from werkzeug.exceptions import NotFound
 from werkzeug.routing import IntegerConverter
 
 from app.database import MAX_ID
 from app.errors import ApiError, Code
+from app.strict_json import NotStrictError, strict_json
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
@@ -78,6 +81,35 @@ def _read_body() -> None:
         raise ApiError(Code.bad_request, "The body breaks off.")
     request.environ["wsgi.input"] = BytesIO(body)
     request.environ["CONTENT_LENGTH"] = str(len(body))
+
+
+def read_json() -> Any:
+    """The body of this request, read once.
+
+    Raises:
+        ApiError: 415 where it is said to be something else than JSON, 400 where it cannot be read.
+    """
+    if "json" not in g:
+        g.json = _parse_json()
+    return g.json
+
+
+def _parse_json() -> Any:
+    body = request.get_data()
+    if body or request.content_type:
+        charset = request.mimetype_params.get("charset", "utf-8")
+        if request.mimetype != "application/json" or charset.lower() not in ("utf-8", "utf8"):
+            raise ApiError(Code.unsupported_media_type)
+    try:
+        return strict_json(body)
+    except NotStrictError as error:
+        raise ApiError(Code.bad_request, f"The body cannot be read. {error}") from None
+
+
+def query() -> MultiDict[str, str]:
+    """The query parameters of this request, without a token that stood among them."""
+    parameters: MultiDict[str, str] = g.get("query", request.args)
+    return parameters
 
 
 def _add_headers(response: Response) -> Response:

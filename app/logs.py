@@ -3,11 +3,13 @@
 import logging
 import sys
 import time
+from typing import Any
 
 from flask import Flask, Response, g, has_request_context, request
 from pythonjsonlogger.json import JsonFormatter
 
 _access = logging.getLogger("app.access")
+_security = logging.getLogger("app.security")
 
 
 class _RequestId(logging.Filter):
@@ -72,3 +74,27 @@ def _log_request(response: Response) -> Response:
         },
     )
     return response
+
+
+def log_event(
+    event: str, *, level: int = logging.INFO, user_id: int | None = None, session_id: object = None, **details: Any
+) -> None:
+    """One line about something that a security officer asks for.  Never a secret, nor what somebody typed.
+
+    Args:
+        event: as the OWASP Logging Vocabulary calls it, where it has a word.
+        level: WARNING where somebody should look.
+        user_id: whom it is about; the caller, where none is given.
+        session_id: the same.
+        details: whatever else tells what happened.
+    """
+    caller = g.get("caller") if has_request_context() else None
+    fields = {
+        "event": event,
+        "user_id": user_id if user_id is not None or caller is None else caller.id,
+        "session_id": str(session_id) if session_id is not None else caller and str(caller.session_id),
+        "ip_address": request.remote_addr if has_request_context() else None,
+        **details,
+    }
+    told = ", ".join(f"{name} {value}" for name, value in fields.items() if value is not None and name != "event")
+    _security.log(level, "%s: %s", event, told, extra=fields)

@@ -12,6 +12,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 from app.database import MAX_ID
 from app.errors import invalid
 from app.extensions import db
+from app.http import query
 
 
 class Page(NamedTuple):
@@ -23,8 +24,8 @@ class Page(NamedTuple):
         """`Link` to the next page (RFC 8288), as a path."""
         if self.next_cursor is None:
             return {}
-        query = urlencode({**request.args, "cursor": self.next_cursor})
-        return {"Link": f'<{request.path}?{query}>; rel="next"'}
+        next_query = urlencode({**query(), "cursor": self.next_cursor})
+        return {"Link": f'<{request.path}?{next_query}>; rel="next"'}
 
 
 def read_page(

@@ -24,6 +24,8 @@ def _no_settings_from_outside(monkeypatch):
         "APP_ENV",
         "DATABASE_URL",
         "JWT_SECRET_KEY",
+        "JWT_KEYSET",
+        "JWT_TOKEN_LOCATION",
         "FLASK_DEBUG",
         "REFRESH_GRACE",
         "WEB_CONCURRENCY",
@@ -67,6 +69,22 @@ def app(migrated, monkeypatch):
 
 
 @pytest.fixture
+def another(app):
+    """Makes more applications of this database, as other settings would, and closes them."""
+    made = []
+
+    def make(**settings):
+        made.append(variant(app, **settings))
+        return made[-1]
+
+    yield make
+    for one in made:
+        with one.app_context():
+            db.session.remove()
+            db.engine.dispose()
+
+
+@pytest.fixture
 def client(app):
     return app.test_client()
 
@@ -89,6 +107,16 @@ class Account:
 
     def __post_init__(self):
         self.headers = bearer(self.access_token)
+
+
+def variant(app, **settings):
+    """An application of the same database and secret, with other settings."""
+    config = TestingConfig()
+    config.DATABASE_URL = app.config["DATABASE_URL"]
+    config.JWT_SECRET_KEY = app.config["JWT_SECRET_KEY"]
+    for name, value in settings.items():
+        setattr(config, name, value)
+    return create_app(config)
 
 
 def bearer(token):

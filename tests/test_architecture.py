@@ -17,21 +17,27 @@ MODULES = sorted((ROOT / "app").rglob("*.py"))
 
 # Who may import whom: the first row whose room a module matches says which modules of ours it may import.
 ROOMS = {
-    r"app": r"app\.\w+\.(routes|cli)|app\.auth\.(guards|tokens)|app\.users\.passwords|app(\.\w+)?",
+    r"app": r"app\.\w+\.(routes|cli)|app\.auth\.(guards|tokens)|app\.users\.passwords|app\.system\.doctor|app(\.\w+)?",
     r"app\.\w+\.routes": (
-        r"app\.OWN\.\w+|app\.\w+\.(models|service)|app\.auth\.(guards|tokens)|app\.users\.passwords|app\.\w+"
+        r"app\.OWN\.\w+|app\.\w+\.(models|service)"
+        r"|app\.auth\.(guards|tokens|keys|locations)|app\.users\.passwords|app\.\w+"
     ),
-    r"app\.\w+\.cli": r"app\.OWN\.\w+|app\.\w+\.(models|service)|app\.users\.passwords|app\.\w+",
-    r"app\.\w+\.(service|tokens)": (
-        r"app\.OWN\.(tokens|claims)|app\.\w+\.models|app\.users\.passwords|app\.(database|errors|extensions|strict_json)"
+    r"app\.\w+\.(cli|doctor)": (
+        r"app\.OWN\.\w+|app\.\w+\.(models|service)|app\.users\.passwords|app\.auth\.(keys|key_set)|app\.\w+"
+    ),
+    r"app\.\w+\.(service|tokens|throttle|keys|locations)": (
+        r"app\.auth|app\.OWN\.(tokens|claims|keys|key_set|locations|throttle)|app\.\w+\.models|app\.users\.passwords"
+        r"|app\.(database|errors|extensions|strict_json|logs|http)"
     ),
     r"app\.auth\.guards": r"app\.auth\.tokens|app\.(blueprint|errors)",
-    r"app\.\w+\.schemas": r"app\.OWN\.models|app\.users\.(schemas|passwords)|app\.schemas",
+    r"app\.\w+\.schemas": r"app\.OWN\.models|app\.users\.(schemas|passwords|password_rules)|app\.schemas",
     r"app\.\w+\.models": r"app\.(database|extensions)",
-    r"app\.(http|blueprint|cli|errors)": r"app\.(database|errors|strict_json)",
+    r"app\.(http|blueprint|cli|errors)": r"app\.(database|errors|http|strict_json)",
     r"app\.auth\.claims": r"app\.database",
-    r"app\.pagination": r"app\.(database|errors|extensions)",
-    r"app\.(\w+|users\.passwords)": r"",
+    r"app\.auth\.key_set": r"app\.strict_json",
+    r"app\.users\.(password_rules|passwords)": r"app\.users\.models|app\.(errors|gate)",
+    r"app\.pagination": r"app\.(database|errors|extensions|http)",
+    r"app\.\w+": r"",
 }
 
 

@@ -29,6 +29,7 @@ CHANGE = {"current_password": PASSWORD, "new_password": "another long one"}
 MATRIX = {
     ("GET", "/"): (None, "200", "200", "200", "200", "200", "200", "200"),
     ("GET", "/openapi.json"): (None, "200", "200", "200", "200", "200", "200", "200"),
+    ("GET", "/.well-known/jwks.json"): (None, "200", "200", "200", "200", "200", "200", "200"),
     ("GET", "/health/live"): (None, "200", "200", "200", "200", "200", "200", "200"),
     ("GET", "/health/ready"): (None, "200", "200", "200", "200", "200", "200", "200"),
     ("POST", f"{API}/auth/register"): (NEWCOMER, "201", "201", "201", "201", "201", "201", "201"),

@@ -286,9 +286,7 @@ class TestHeader:
             db.engine.dispose()
 
     def test_nowhere_else(self, client, user):
-        """A token in the query, in a cookie or in the body is no token."""
-        client.set_cookie("access_token_cookie", user.access_token)
-
+        """Unless JWT_TOKEN_LOCATION says so, a token in the query or in the body is no token."""
         by_query = client.get(f"{API}/users/me?jwt={user.access_token}")
         by_body = client.post(f"{API}/auth/logout", json={"access_token": user.access_token})
 

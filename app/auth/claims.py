@@ -29,6 +29,7 @@ def check_claims(claims: Mapping[str, Any]) -> None:
         and all(isinstance(claims.get(name), str) for name in ("iss", "aud"))
         and claims.get("type") in ("access", "refresh")
         and all(isinstance(claims.get(name), bool) for name in ("fresh", "is_admin"))
+        and isinstance(claims.get("csrf", ""), str)
     )
     if not sound:
         raise InvalidTokenError("a claim is missing or strange")

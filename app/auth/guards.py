@@ -1,11 +1,10 @@
 """Who may call a route.  Each guard stands in line 2 of its view: it enforces the rule and documents it."""
 
 from collections.abc import Callable
-from contextlib import suppress
 from functools import wraps
 from typing import Any, TypeVar
 
-from flask import current_app
+from flask import current_app, g
 from flask_jwt_extended.exceptions import JWTExtendedException
 from jwt import PyJWTError
 
@@ -43,8 +42,13 @@ def _check_login_if_any() -> None:
 
 
 def _check_live_login_if_any() -> None:
-    with suppress(ApiError, JWTExtendedException, PyJWTError):  # where a password comes too, a dead token is none
+    try:
         authenticate(optional=True)
+    except ApiError as error:  # where a password comes too, a dead token is none
+        if error.code is Code.csrf_failed:
+            raise
+    except (JWTExtendedException, PyJWTError):
+        g.caller = None
 
 
 def _check_refresh() -> None:

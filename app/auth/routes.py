@@ -5,13 +5,16 @@ from flask import current_app, request
 from sqlalchemy import delete, select
 
 from app.auth.guards import fresh_login_required, live_login_optional, login_required, refresh_required, switched_on
+from app.auth.locations import came_by_cookie, clear_cookies, require_cookies
 from app.auth.models import Session
 from app.auth.schemas import (
     AccessTokenSchema,
+    CookieArgs,
     CredentialsSchema,
     EndSessionsArgs,
     LoginSchema,
     PasswordChangeSchema,
+    RefreshTokenSchema,
     RegistrationSchema,
     SessionsSchema,
     TokensSchema,
@@ -44,6 +47,13 @@ def _client() -> Client:
     return Client(request.user_agent.string or None, request.remote_addr)
 
 
+def _into_cookies(args: dict[str, bool]) -> bool:
+    """Whether the answer's tokens go into cookies: because it was asked for, or because the caller came by one."""
+    if args["use_cookies"]:
+        require_cookies()
+    return args["use_cookies"] or came_by_cookie()
+
+
 def _start_login(user: User) -> Grant:
     return start_session(user, _client(), lasts=current_app.config["JWT_REFRESH_TOKEN_EXPIRES"])
 
@@ -51,43 +61,49 @@ def _start_login(user: User) -> Grant:
 @blp.post("/register")
 @switched_on("REGISTRATION_OPEN")
 @blp.arguments(RegistrationSchema)
+@blp.arguments(CookieArgs, location="query")
 @blp.response(201, LoginSchema)
 @blp.alt_response(409, response="CONFLICT")
-def register(registration: dict[str, str]) -> dict[str, Any]:
+def register(registration: dict[str, str], args: dict[str, bool]) -> dict[str, Any]:
     """Create an account, and log it in."""
+    by_cookie = _into_cookies(args)
     user = User(username=registration["username"], password_hash=hash_password(registration["password"]))
     db.session.add(user)
     with unique_or(ApiError(Code.username_taken)):
         db.session.flush()
     grant = _start_login(user)
     db.session.commit()
-    return issue_tokens(user, grant, fresh=True) | {"user": user}
+    return issue_tokens(user, grant, fresh=True, by_cookie=by_cookie) | {"user": user}
 
 
 @blp.post("/login")
 @blp.arguments(CredentialsSchema)
+@blp.arguments(CookieArgs, location="query")
 @blp.response(200, LoginSchema)
 @blp.alt_response(401, response="UNAUTHORIZED")
-def login(credentials: dict[str, str]) -> dict[str, Any]:
+def login(credentials: dict[str, str], args: dict[str, bool]) -> dict[str, Any]:
     """Log in: a new session, and a fresh access token."""
+    by_cookie = _into_cookies(args)
     user = verify_login(**credentials)
     grant = _start_login(user)
     if current_app.config["SINGLE_SESSION"]:
         end_sessions(user.id, but=grant.session_id)
     db.session.commit()
-    return issue_tokens(user, grant, fresh=True) | {"user": user}
+    return issue_tokens(user, grant, fresh=True, by_cookie=by_cookie) | {"user": user}
 
 
 @blp.post("/fresh-login")
 @live_login_optional
 @blp.arguments(CredentialsSchema)
+@blp.arguments(CookieArgs, location="query")
 @blp.response(200, AccessTokenSchema)
-def fresh_login(credentials: dict[str, str]) -> dict[str, Any]:
+def fresh_login(credentials: dict[str, str], args: dict[str, bool]) -> dict[str, Any]:
     """Give the password again, for a fresh access token.
 
     It joins the session of the access token that came along, if that is alive and the same
     user's. Otherwise it stands in a session that ends with it.
     """
+    by_cookie = _into_cookies(args)
     user = verify_login(**credentials)
     if not is_anonymous() and caller.id == user.id:
         grant = Grant(caller.session_id, None, utcnow(), caller.session_expires_at)
@@ -95,19 +111,23 @@ def fresh_login(credentials: dict[str, str]) -> dict[str, Any]:
         lasts = current_app.config["JWT_ACCESS_TOKEN_EXPIRES"]
         grant = start_session(user, _client(), lasts=lasts, renewable=False)
     db.session.commit()
-    return issue_tokens(user, grant, fresh=True)
+    return issue_tokens(user, grant, fresh=True, by_cookie=by_cookie)
 
 
 @blp.post("/refresh")
 @refresh_required
+@blp.arguments(RefreshTokenSchema)
+@blp.arguments(CookieArgs, location="query")
 @blp.response(200, TokensSchema)
-def refresh() -> dict[str, Any]:
+def refresh(_body: dict[str, str], args: dict[str, bool]) -> dict[str, Any]:
     """Exchange a refresh token for a new access token and the next refresh token."""
+    by_cookie = _into_cookies(args)
     grant = exchange_refresh_token(caller)
     db.session.commit()  # also where the token was used before: the end of its session must stand
     if grant is None:
+        clear_cookies()
         raise ApiError(Code.token_reused)
-    return issue_tokens(caller, grant, fresh=False)
+    return issue_tokens(caller, grant, fresh=False, by_cookie=by_cookie)
 
 
 @blp.post("/logout")
@@ -117,6 +137,7 @@ def logout() -> dict[str, str]:
     """Log out: every token of this session is dead."""
     end_session(caller.session_id)
     db.session.commit()
+    clear_cookies()
     return {"message": "You have been logged out."}
 
 
@@ -127,18 +148,22 @@ def logout_access() -> dict[str, str]:
     """Revoke this access token alone."""
     revoke_token(caller)
     db.session.commit()
+    clear_cookies("access")
     return {"message": "Access token has been revoked"}
 
 
 @blp.post("/logout/refresh")
 @refresh_required
+@blp.arguments(RefreshTokenSchema)
 @blp.response(200, MessageSchema)
-def logout_refresh() -> dict[str, str]:
+def logout_refresh(_body: dict[str, str]) -> dict[str, str]:
     """Revoke this refresh token, and with it the renewal of its session."""
     stopped = stop_renewal(caller)
     db.session.commit()  # also where the token was used before: the end of its session must stand
     if not stopped:
+        clear_cookies()
         raise ApiError(Code.token_reused)
+    clear_cookies("refresh")
     return {"message": "Refresh token has been revoked"}
 
 
@@ -153,7 +178,7 @@ def change_password(passwords: dict[str, str]) -> dict[str, Any]:
     end_sessions(user.id)
     grant = _start_login(user)
     db.session.commit()
-    return issue_tokens(user, grant, fresh=True)
+    return issue_tokens(user, grant, fresh=True, by_cookie=came_by_cookie())
 
 
 @blp.get("/sessions")
@@ -182,6 +207,8 @@ def delete_sessions(args: dict[str, bool]) -> dict[str, str]:
     """Log out everywhere, or everywhere else."""
     end_sessions(caller.id, but=caller.session_id if args["keep_current"] else None)
     db.session.commit()
+    if not args["keep_current"]:
+        clear_cookies()
     return {"message": "You have been logged out everywhere" + (" else." if args["keep_current"] else ".")}
 
 
@@ -194,4 +221,6 @@ def delete_session(session_id: UUID) -> dict[str, str]:
     if not execute_write(delete(Session).where(Session.id == session_id, Session.user_id == caller.id)):
         raise ApiError(Code.not_found)
     db.session.commit()
+    if session_id == caller.session_id:
+        clear_cookies()
     return {"message": "The session has been ended."}

@@ -24,14 +24,28 @@ class PasswordChangeSchema(Schema):
     new_password = NewPassword(required=True)
 
 
+class CookieArgs(Schema):
+    use_cookies = QueryFlag(
+        load_default=False, metadata={"description": "Put the tokens into cookies, and not into the body."}
+    )
+
+
+class RefreshTokenSchema(Schema):
+    """The token itself is read by the guard, before anything else."""
+
+    BODY_IS_OPTIONAL = True
+
+    refresh_token = fields.String(load_only=True, metadata={"description": "Where it comes by no other way."})
+
+
 class AccessTokenSchema(Schema):
-    access_token = fields.String(required=True)
+    access_token = fields.String(metadata={"description": "Not there where it goes into a cookie."})
     token_type = fields.String(required=True)
     expires_in = fields.Integer(required=True, metadata={"description": "Seconds that the access token lives."})
 
 
 class TokensSchema(AccessTokenSchema):
-    refresh_token = fields.String(required=True)
+    refresh_token = fields.String(metadata={"description": "Not there where it goes into a cookie."})
 
 
 class LoginSchema(TokensSchema):

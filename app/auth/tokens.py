@@ -9,15 +9,18 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, NamedTuple, Protocol, cast
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from flask import Flask, Response, current_app, g, request
-from flask_jwt_extended import create_access_token, create_refresh_token, verify_jwt_in_request
-from jwt import InvalidTokenError, PyJWTError
+from flask_jwt_extended import create_access_token, create_refresh_token, get_jwt, verify_jwt_in_request
+from jwt import InvalidTokenError, PyJWK, PyJWTError
 from sqlalchemy import and_, bindparam, exists, select
 from werkzeug.local import LocalProxy
 
+from app.auth import keys, locations
 from app.auth.claims import check_claims
+from app.auth.key_set import KINDS
+from app.auth.locations import check_csrf, csrf_value, find_token, set_cookies
 from app.auth.models import RevokedToken, Session
 from app.database import utcnow
 from app.errors import ApiError, Code, error_response
@@ -25,8 +28,6 @@ from app.extensions import db, jwt
 from app.strict_json import strict_json
 from app.users.models import User
 
-KEY_ID = "secret"  # the `kid` of JWT_SECRET_KEY
-ALGORITHM = "HS256"
 MAX_TOKEN_LENGTH = 4096
 _TOKEN = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")  # RFC 7515 section 7.1
 
@@ -111,20 +112,20 @@ def authenticate(*, refresh: bool = False, optional: bool = False) -> None:
         optional: no token at all is fine; a bad one is not.
 
     Raises:
-        ApiError: 401 where no token came or it is malformed.
+        ApiError: 401 where no token came or it is malformed; 403 where a cookie came without its CSRF value.
         JWTExtendedException: where the library refuses it; the loaders below make the answer.
         PyJWTError: the same.
     """
     g.caller = None
-    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    if scheme.lower() != "bearer":  # RFC 9110 section 11.1: in any case
+    token = find_token(refresh=refresh)
+    if token is None:
         if optional:
             return
         raise ApiError(Code.authorization_required)
-    token = token.strip(" ")
     _check_text(token)
-    request.environ["HTTP_AUTHORIZATION"] = f"Bearer {token}"  # in the one spelling that the library reads
+    request.environ["HTTP_AUTHORIZATION"] = f"Bearer {token}"  # where the library finds it, in its spelling
     verify_jwt_in_request(refresh=refresh)
+    check_csrf(get_jwt().get("csrf"))
 
 
 def _check_text(token: str) -> None:
@@ -154,33 +155,41 @@ def _segment(text: str) -> bytes:
     return content
 
 
-def issue_tokens(user: Identity, grant: Grant, *, fresh: bool) -> dict[str, Any]:
-    """The tokens of an answer: the access token with its seconds, and the refresh token where the session has one."""
+def issue_tokens(user: Identity, grant: Grant, *, fresh: bool, by_cookie: bool = False) -> dict[str, Any]:
+    """The tokens of an answer: the access token with its seconds, and the refresh token where the session has one.
+
+    By cookie they go into the answer's cookies, and what is left is what a script may know.
+    """
     now = int(utcnow().timestamp())
     end = int(grant.expires_at.timestamp())
     expires = min(now + current_app.config["JWT_ACCESS_TOKEN_EXPIRES"], end)
-    session = {"sid": str(grant.session_id)}
-    times = {"iat": now, "nbf": now, "exp": expires}
-    tokens = {
-        "access_token": create_access_token(user, fresh=fresh, additional_claims=session | times),
-        "token_type": "Bearer",
-        "expires_in": expires - now,
-    }
+    access = _claims_of_session(grant, uuid4(), now, expires, by_cookie=by_cookie)
+    issued = {"access": (create_access_token(user, fresh=fresh, additional_claims=access), access)}
     if grant.refresh_jti is not None:
         # Nothing in it depends on the moment: whoever is resent the successor gets the same token.
-        issued = int(grant.issued_at.timestamp())
-        claims = {"jti": str(grant.refresh_jti), "iat": issued, "nbf": issued, "exp": end}
-        tokens["refresh_token"] = create_refresh_token(user, additional_claims=session | claims)
-    return tokens
+        began = int(grant.issued_at.timestamp())
+        refresh = _claims_of_session(grant, grant.refresh_jti, began, end, by_cookie=by_cookie)
+        issued["refresh"] = (create_refresh_token(user, additional_claims=refresh), refresh)
+    body = {"token_type": "Bearer", "expires_in": expires - now}
+    if by_cookie:
+        set_cookies({kind: (token, claims["csrf"], claims["exp"] - now) for kind, (token, claims) in issued.items()})
+        return body
+    return {f"{kind}_token": token for kind, (token, _claims) in issued.items()} | body
+
+
+def _claims_of_session(grant: Grant, jti: UUID, issued: int, expires: int, *, by_cookie: bool) -> dict[str, Any]:
+    claims = {"sid": str(grant.session_id), "jti": str(jti), "iat": issued, "nbf": issued, "exp": expires}
+    return claims | {"csrf": csrf_value(jti)} if by_cookie else claims
 
 
 def init_app(app: Flask) -> None:
     """Tell the library what we sign with and what we take."""
+    keys.init_app(app)
+    locations.init_app(app)
     app.config.update(
-        JWT_ALGORITHM=ALGORITHM,
-        JWT_DECODE_ALGORITHMS=[ALGORITHM],
-        JWT_TOKEN_LOCATION=["headers"],
-        JWT_COOKIE_CSRF_PROTECT=False,  # a header is not sent by another site: there is nothing to protect
+        JWT_DECODE_ALGORITHMS=list(KINDS),  # of these a token may have the one of its key
+        JWT_TOKEN_LOCATION=["headers"],  # for the library; `authenticate` finds it anywhere, and judges its CSRF value
+        JWT_COOKIE_CSRF_PROTECT=False,
         JWT_ENCODE_ISSUER=app.config["JWT_ISSUER"],
         JWT_DECODE_ISSUER=app.config["JWT_ISSUER"],
         JWT_ENCODE_AUDIENCE=app.config["JWT_AUDIENCE"],
@@ -203,16 +212,26 @@ def _claims(user: Identity) -> dict[str, Any]:
 
 @jwt.additional_headers_loader
 def _headers(_user: Identity) -> dict[str, Any]:
-    return {"kid": KEY_ID}
+    key = keys.signing_key()
+    return {"kid": key.kid, "alg": key.algorithm}
+
+
+@jwt.encode_key_loader
+def _signing_key(_user: str) -> PyJWK:
+    return keys.signing_key().signing
 
 
 @jwt.decode_key_loader
-def _key(header: Mapping[str, Any], claims: Mapping[str, Any]) -> str:
-    """The key to verify with.  The claims are judged here too: behind this the library fills in those that miss."""
-    if header.get("kid") != KEY_ID:
+def _key(header: Mapping[str, Any], claims: Mapping[str, Any]) -> PyJWK:
+    """The key to verify with, which knows its one algorithm.
+
+    The claims are judged here too: behind this the library fills in those that miss.
+    """
+    key = keys.verifying_key(header.get("kid"))
+    if key is None:
         raise InvalidTokenError("unknown key")
     check_claims(claims)
-    return cast("str", current_app.config["JWT_SECRET_KEY"])
+    return key.verifying
 
 
 @jwt.token_in_blocklist_loader

@@ -4,12 +4,15 @@ from typing import Any
 
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from flask import Response, current_app, make_response, render_template, request
+from flask import Response, current_app, jsonify, make_response, render_template, request
 
+from app.auth.keys import public_keys
 from app.blueprint import Blueprint
 from app.errors import ApiError, Code
 from app.extensions import db, migrate
-from app.system.schemas import HealthSchema, IndexSchema
+from app.system.schemas import HealthSchema, IndexSchema, KeysSchema
+
+KEYS_MAX_AGE = 300  # seconds: how long a new key should verify before it signs
 
 blp = Blueprint("system", __name__, template_folder="templates", description="About the service itself.")
 
@@ -35,6 +38,16 @@ def _page(template: str, **values: str) -> Response:
     )
     response.headers["Vary"] = "Accept"
     return response
+
+
+@blp.get("/.well-known/jwks.json")
+@blp.response(200, KeysSchema)
+def show_keys() -> Any:
+    """The public keys that tokens are verified with (RFC 7517).  An empty list where a secret signs."""
+    response = jsonify(keys=public_keys())
+    response.headers["Cache-Control"] = f"public, max-age={KEYS_MAX_AGE}"
+    response.add_etag()
+    return response.make_conditional(request)
 
 
 @blp.get("/health/live")

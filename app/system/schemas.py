@@ -9,3 +9,7 @@ class IndexSchema(Schema):
 
 class HealthSchema(Schema):
     status = fields.String(required=True)
+
+
+class KeysSchema(Schema):
+    keys = fields.List(fields.Dict(), required=True, metadata={"description": "Public keys, as RFC 7517 has them."})

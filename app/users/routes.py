@@ -3,6 +3,7 @@ from typing import Any
 from sqlalchemy import delete, select
 
 from app.auth.guards import admin_required, fresh_admin_required, fresh_login_required, login_required, switched_on
+from app.auth.locations import clear_cookies
 from app.auth.service import end_sessions
 from app.auth.tokens import caller
 from app.blueprint import Blueprint
@@ -85,6 +86,7 @@ def delete_me() -> dict[str, str]:
     keep_an_admin(without=caller.id)
     execute_write(delete(User).where(User.id == caller.id))
     db.session.commit()
+    clear_cookies()
     return {"message": "User deleted."}
 
 
@@ -118,6 +120,8 @@ def update_user(changes: dict[str, bool], user_id: int) -> User:
     if not user.is_active:
         end_sessions(user.id)  # or a later activation would bring their old tokens back to life
     db.session.commit()
+    if user.id == caller.id and not user.is_active:
+        clear_cookies()
     return user
 
 
@@ -132,4 +136,6 @@ def delete_user(user_id: int) -> dict[str, str]:
     if not execute_write(delete(User).where(User.id == user_id)):
         raise ApiError(Code.not_found)
     db.session.commit()
+    if user_id == caller.id:
+        clear_cookies()
     return {"message": "User deleted."}

@@ -1,0 +1,173 @@
+"""Where a request carries its token, and where an answer puts its own: header, cookies, body, query."""
+
+import hashlib
+import hmac
+from collections.abc import Mapping
+from typing import Any, NamedTuple, cast
+from uuid import UUID
+
+from flask import Flask, Response, after_this_request, current_app, g, request
+from werkzeug.datastructures import MultiDict
+
+from app.errors import ApiError, Code
+from app.http import read_json
+
+LOCATIONS = ("headers", "cookies", "json", "query_string")
+QUERY_NAME = "jwt"
+CSRF_HEADER = "X-CSRF-TOKEN"
+AUTH_PATH = "/api/v1/auth"  # the refresh cookie goes nowhere else
+SAFE_METHODS = ("GET", "HEAD", "OPTIONS")  # RFC 9110 section 9.2.1: they change nothing
+
+
+class Cookie(NamedTuple):
+    """One kind of token as cookies: the token, which no script sees, and its CSRF value, which scripts read."""
+
+    name: str
+    path: str
+    csrf_name: str
+
+
+class _Locations(NamedTuple):
+    taken: tuple[str, ...]
+    access: Cookie
+    refresh: Cookie
+    secure: bool
+
+
+def init_app(app: Flask) -> None:
+    """Take what JWT_TOKEN_LOCATION names, and name the cookies (RFC 6265bis section 4.1.3 for the prefixes)."""
+    secure = app.config["SECURE_COOKIES"]
+    app.extensions["locations"] = _Locations(
+        tuple(app.config["JWT_TOKEN_LOCATION"]),
+        Cookie(("__Host-" if secure else "") + "access_token_cookie", "/", "csrf_access_token"),
+        Cookie(("__Secure-" if secure else "") + "refresh_token_cookie", AUTH_PATH, "csrf_refresh_token"),
+        secure,
+    )
+
+
+def _locations() -> _Locations:
+    return cast("_Locations", current_app.extensions["locations"])
+
+
+def find_token(*, refresh: bool) -> str | None:
+    """The token that came, of unknown worth.  What somebody put there on purpose goes before what a browser adds.
+
+    A token in the body or the query is taken out of it, whichever counts.
+
+    Raises:
+        ApiError: 401 `invalid_token`, where what stands in its place is no text or stands there twice.
+    """
+    g.by_cookie = False
+    taken = _locations().taken
+    sent = (
+        _from_header() if "headers" in taken else None,
+        _from_body("refresh_token" if refresh else "access_token") if refresh or "json" in taken else None,
+        _from_query() if "query_string" in taken else None,
+    )
+    for token in sent:
+        if token is not None:
+            return token
+    cookie = _locations().refresh if refresh else _locations().access
+    token = request.cookies.get(cookie.name) if "cookies" in taken else None
+    g.by_cookie = bool(token)
+    return token or None
+
+
+def _from_header() -> str | None:
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    return token.strip(" ") if scheme.lower() == "bearer" else None  # RFC 9110 section 11.1: in any case
+
+
+def _from_body(name: str) -> str | None:
+    if not request.get_data():
+        return None
+    try:
+        body = read_json()
+    except ApiError:
+        return None  # whatever is wrong with it is told once the caller is known
+    if not isinstance(body, dict) or name not in body:
+        return None
+    token = body.pop(name)
+    if not isinstance(token, str):
+        raise ApiError(Code.invalid_token)
+    return token
+
+
+def _from_query() -> str | None:
+    tokens = request.args.getlist(QUERY_NAME)
+    g.query = MultiDict([(name, value) for name, value in request.args.items(multi=True) if name != QUERY_NAME])
+    if len(tokens) > 1:
+        raise ApiError(Code.invalid_token)
+    return tokens[0] if tokens else None
+
+
+def came_by_cookie() -> bool:
+    """Whether the caller is known by a cookie."""
+    return g.get("caller") is not None and bool(g.by_cookie)
+
+
+def csrf_value(jti: UUID) -> str:
+    """What a script must repeat: it goes with its token, and tells nobody the token's id."""
+    return hashlib.sha256(b"csrf" + jti.bytes).hexdigest()
+
+
+def check_csrf(claim: Any) -> None:
+    """Refuse what another site may have made the browser send (OWASP CSRF Prevention Cheat Sheet, double submit).
+
+    Raises:
+        ApiError: 403 `csrf_failed`.
+    """
+    if not g.by_cookie or request.method in SAFE_METHODS:
+        return
+    sent = request.headers.get(CSRF_HEADER, "").encode()
+    cross_site = request.headers.get("Sec-Fetch-Site") == "cross-site"
+    if cross_site or not isinstance(claim, str) or not hmac.compare_digest(sent, claim.encode()):
+        raise ApiError(Code.csrf_failed)
+
+
+def require_cookies() -> None:
+    """Refuse to set cookies where they would not be taken.
+
+    Raises:
+        ApiError: 403 `forbidden`.
+    """
+    if "cookies" not in _locations().taken:
+        raise ApiError(Code.forbidden, "Cookies are switched off here, by the setting JWT_TOKEN_LOCATION.")
+
+
+def set_cookies(tokens: Mapping[str, tuple[str, str, int]]) -> None:
+    """Put tokens into cookies of this request's answer.
+
+    Args:
+        tokens: for each `"access"` or `"refresh"`, the token, its CSRF value, and the seconds that it lives.
+    """
+    locations = _locations()
+
+    @after_this_request
+    def add(response: Response) -> Response:
+        for kind, (token, csrf, seconds) in tokens.items():
+            cookie: Cookie = getattr(locations, kind)
+            shared: dict[str, Any] = {"max_age": seconds, "secure": locations.secure, "samesite": "Lax"}
+            response.set_cookie(cookie.name, token, path=cookie.path, httponly=True, **shared)
+            response.set_cookie(cookie.csrf_name, csrf, path="/", **shared)
+        return response
+
+
+def clear_cookies(*kinds: str) -> None:
+    """Let the browser forget the tokens, if the caller came by cookie.
+
+    Args:
+        kinds: `"access"` or `"refresh"`; both, where none is named.
+    """
+    if not came_by_cookie():
+        return
+    locations = _locations()
+
+    @after_this_request
+    def remove(response: Response) -> Response:
+        for kind in kinds or ("access", "refresh"):
+            cookie: Cookie = getattr(locations, kind)
+            shared: dict[str, Any] = {"secure": locations.secure, "samesite": "Lax"}
+            response.delete_cookie(cookie.name, path=cookie.path, httponly=True, **shared)
+            response.delete_cookie(cookie.csrf_name, path="/", **shared)
+        return response
