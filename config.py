@@ -7,6 +7,7 @@ by name and fix and never by value, and the process does not start.
 """
 
 import os
+import re
 import secrets
 from collections.abc import Mapping
 from pathlib import Path
@@ -39,6 +40,7 @@ class ConfigError(Exception):
     """The settings do not allow a start.  The text names each setting and its fix, never a value."""
 
     def __init__(self, problems: dict[str, str]) -> None:
+        self.problems = problems
         super().__init__("; ".join(f"{name}: {fix}" for name, fix in sorted(problems.items())))
 
 
@@ -67,6 +69,28 @@ class Printable(Validator):
     def __call__(self, value: str) -> str:
         if not value.isprintable():
             raise ValidationError("Must be printable text in UTF-8.")
+        return value
+
+
+class Origins(Validator):
+    """Exact origins, as browsers send them (RFC 6454 section 6.1): no pattern, no path, not `null` and not `*`."""
+
+    ORIGIN = re.compile(r"https?://[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?")
+
+    def __call__(self, value: list[str]) -> list[str]:
+        if not all(self.ORIGIN.fullmatch(origin) for origin in value):
+            raise ValidationError("Must be exact origins such as https://app.example.com, separated by commas.")
+        return value
+
+
+class Hosts(Validator):
+    """Host names, without scheme, port or path; one that begins with a dot stands for its subdomains too."""
+
+    HOST = re.compile(r"\.?[a-z0-9]([a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:]+\]")
+
+    def __call__(self, value: list[str]) -> list[str]:
+        if not all(self.HOST.fullmatch(host) for host in value):
+            raise ValidationError("Must be host names such as api.example.com, separated by commas.")
         return value
 
 
@@ -121,6 +145,9 @@ class Config:
     SINGLE_SESSION: bool = False
     # Anybody may register.  Off: accounts are made by `flask users create`.
     REGISTRATION_OPEN: bool = True
+    # Failed logins to one account from one address, and the seconds after which they are forgotten.
+    LOGIN_ATTEMPTS: Annotated[int, Range(min=1, max=100)] = 5
+    LOGIN_WINDOW: Annotated[int, Range(min=1, max=DAY)] = 300
     # DELETE /users is on.  Development and tests only.
     ALLOW_DELETE_ALL_USERS: bool = False
     # Characters.  Never below 8; 15 is what NIST SP 800-63B-4 asks where a password is the only factor.
@@ -135,6 +162,14 @@ class Config:
     # Bytes of a request body.
     MAX_CONTENT_LENGTH: Annotated[int, Range(min=1024, max=16 * 1024 * 1024)] = 65_536
 
+    # --- Who is believed ---
+    # Origins whose pages may call us, with cookies: https://app.example.com,https://admin.example.com
+    CORS_ORIGINS: Annotated[tuple[str, ...], Origins()] = ()
+    # Host names that we answer to.  None: any.
+    TRUSTED_HOSTS: Annotated[tuple[str, ...], Hosts()] = ()
+    # Proxies in front of us whose X-Forwarded-For, -Proto and -Host count.
+    TRUSTED_PROXIES: Annotated[int, Range(min=0, max=10)] = 0
+
     # --- The server ---
     PORT: Annotated[int, Range(min=1, max=65_535)] = 8000
     # Processes.  Two a core is plenty: passwords are hashed outside of Python's lock.
@@ -147,6 +182,7 @@ class Config:
     LOG_FORMAT: Annotated[str, OneOf(["console", "json"])] = "json"
 
     # --- Not for the environment: what the code relies on ---
+    APP_ENV: ClassVar[str] = "development"
     PROPAGATE_EXCEPTIONS: ClassVar[bool] = False  # a crash is one JSON answer everywhere, tests included
     ALLOW_SEED: ClassVar[bool] = True  # `flask seed` makes sample users
     SECURE_COOKIES: ClassVar[bool] = False  # over plain HTTP a browser would not send them back
@@ -176,6 +212,7 @@ class DevelopmentConfig(Config):
 class TestingConfig(Config):
     """Fast where production is careful: cheap hashes, a secret that dies with the process."""
 
+    APP_ENV: ClassVar[str] = "testing"
     TESTING: ClassVar[bool] = True
     DATABASE_URL = "sqlite://"
     JWT_SECRET_KEY = secrets.token_urlsafe(48)
@@ -188,6 +225,7 @@ class TestingConfig(Config):
 class ProductionConfig(Config):
     """What strangers may reach.  Nothing here may be guessed or left open."""
 
+    APP_ENV: ClassVar[str] = "production"
     ALLOW_SEED: ClassVar[bool] = False
     SECURE_COOKIES: ClassVar[bool] = True
 
@@ -223,9 +261,7 @@ class ProductionConfig(Config):
 
 
 CONFIGS: dict[str, type[Config]] = {
-    "development": DevelopmentConfig,
-    "testing": TestingConfig,
-    "production": ProductionConfig,
+    config.APP_ENV: config for config in (DevelopmentConfig, TestingConfig, ProductionConfig)
 }
 
 

@@ -7,6 +7,7 @@ import click
 from app import create_app
 from app.auth.key_set import KeySetError
 from app.auth.keys import load_keys
+from app.system.doctor import create_patient
 from config import ConfigError, load_config
 
 # A command may run without keys, which `flask keys` makes; whoever serves may not.
@@ -18,6 +19,8 @@ try:
     if serves:
         load_keys(app)
 except ConfigError as error:
-    sys.exit(f"latchkey cannot start: {error}")
+    if serves or "doctor" not in sys.argv:
+        sys.exit(f"latchkey cannot start: {error}")
+    app = create_patient(error.problems)
 except KeySetError as error:
     sys.exit(f"latchkey cannot start: JWT_KEYSET: {error}")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from flask import Flask
 
-from app import errors, http, logs
+from app import edges, errors, http, logs
 from app.auth import tokens
 from app.auth.cli import keys_cli, tokens_cli
 from app.auth.guards import SECURITY_SCHEMES
@@ -14,6 +14,7 @@ from app.extensions import api, db, migrate
 from app.items.cli import seed
 from app.items.routes import blp as items_blp
 from app.schemas import ErrorSchema
+from app.system.doctor import doctor
 from app.system.routes import blp as system_blp
 from app.users import passwords
 from app.users.cli import users_cli
@@ -22,7 +23,7 @@ from app.users.routes import blp as users_blp
 __version__ = "0.1.0"
 
 BLUEPRINTS = (system_blp, auth_blp, users_blp, items_blp)
-COMMANDS = (users_cli, tokens_cli, keys_cli, seed)
+COMMANDS = (users_cli, tokens_cli, keys_cli, seed, doctor)
 
 
 def create_app(config: object) -> Flask:
@@ -43,6 +44,7 @@ def create_app(config: object) -> Flask:
     # What every request meets, in this order.
     logs.init_app(app)
     http.init_app(app)
+    edges.init_app(app)
 
     # Extensions.
     db.init_app(app)

@@ -5,6 +5,7 @@ import sys
 import time
 from typing import Any
 
+import click
 from flask import Flask, Response, g, has_request_context, request
 from pythonjsonlogger.json import JsonFormatter
 
@@ -38,8 +39,10 @@ def _formatter(kind: str) -> logging.Formatter:
 
 
 def init_app(app: Flask) -> None:
-    """Write to standard output in the form that `LOG_FORMAT` names, from `LOG_LEVEL` up."""
-    handler = logging.StreamHandler(sys.stdout)
+    """Write in the form that `LOG_FORMAT` names, from `LOG_LEVEL` up."""
+    command = click.get_current_context(silent=True)
+    # What a command prints is its result, for a script to read: its log goes beside it.
+    handler = logging.StreamHandler(sys.stderr if command and command.info_name != "run" else sys.stdout)
     handler.setFormatter(_formatter(app.config["LOG_FORMAT"]))
     handler.addFilter(_RequestId())
     app.logger.handlers = [handler]  # of this application alone: the loggers of others are theirs

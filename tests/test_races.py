@@ -8,7 +8,7 @@ import pytest
 from conftest import API, PASSWORD, bearer, claims, count, log_in, make_admin, refresh, sign_up
 from sqlalchemy import func, select
 
-from app.auth.models import RevokedToken, Session
+from app.auth.models import FailedLogin, RevokedToken, Session
 from app.extensions import db
 from app.items.models import Item
 from app.users.models import User
@@ -31,16 +31,41 @@ def statuses(responses):
     return Counter(response.status_code for response in responses)
 
 
-def test_one_name_is_registered_once(app):
+def test_one_name_is_registered_once(app, another):
     """Of 50 who want one name at once, one gets it and 49 are told that it is taken."""
     body = {"username": "grace", "password": PASSWORD}
+    patient = another(THREADS=64)  # as wide as the crowd, or some would be told to come again
 
-    responses = at_once(app, *[lambda client: client.post(f"{API}/auth/register", json=body)] * 50)
+    responses = at_once(patient, *[lambda client: client.post(f"{API}/auth/register", json=body)] * 50)
 
     assert statuses(responses) == {201: 1, 409: 49}
     assert {response.json["error"] for response in responses if response.status_code == 409} == {"username_taken"}
     assert count(app, User) == 1
     assert count(app, Session) == 1
+
+
+@pytest.mark.parametrize("username", ["grace", "nobody"])
+def test_no_more_logins_are_tried_than_are_left(app, user, username):
+    """Of 40 wrong ones at once five are tried, known name or not; the others are told to wait."""
+    body = {"username": username, "password": "wrong"}
+
+    responses = at_once(app, *[lambda client: client.post(f"{API}/auth/login", json=body)] * 40)
+
+    assert statuses(responses) == {401: 5, 429: 35}
+    assert all(int(response.headers["Retry-After"]) > 0 for response in responses if response.status_code == 429)
+    assert count(app, FailedLogin) == 1
+
+
+def test_a_hash_is_renewed_under_two_logins(app, another, user):
+    """Neither fails because the other was faster."""
+    harder = another(ARGON2_TIME_COST=2)
+    body = {"username": user.username, "password": user.password}
+
+    responses = at_once(harder, *[lambda client: client.post(f"{API}/auth/login", json=body)] * 4)
+
+    assert statuses(responses) == {200: 4}
+    with app.app_context():
+        assert "t=2" in db.session.scalar(select(User.password_hash))
 
 
 def test_one_item_name_is_taken_once(app, as_user):
@@ -105,6 +130,7 @@ def test_one_access_token_is_revoked_once(app, user):
 
 def test_no_login_outlives_a_password_change(app, client, user):
     """A login by the old password that runs beside the change leaves no session behind it."""
+    app.config["LOGIN_ATTEMPTS"] = 100  # or some of them would be told to wait
     old = {"username": "grace", "password": PASSWORD}
     change = {"current_password": PASSWORD, "new_password": "another long one"}
     calls = [lambda client: client.post(f"{API}/auth/login", json=old)] * 8
@@ -123,7 +149,7 @@ def test_no_login_outlives_a_password_change(app, client, user):
 
 def test_a_single_session_stays_single(app, client, user):
     """With SINGLE_SESSION ten logins at once leave one session."""
-    app.config["SINGLE_SESSION"] = True
+    app.config |= {"SINGLE_SESSION": True, "LOGIN_ATTEMPTS": 100}
 
     at_once(app, *[lambda client: log_in(client, "grace")] * 10)
 

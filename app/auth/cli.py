@@ -6,7 +6,7 @@ import click
 from flask import current_app
 
 from app.auth.key_set import KINDS, KeySetError, activate_key, generate_key, read_key_set, retire_key
-from app.auth.service import prune
+from app.auth.pruning import prune
 from app.cli import Group
 from app.database import utcnow
 from app.extensions import db
@@ -21,7 +21,7 @@ tokens_cli = Group("tokens", help="Sessions and revoked tokens.")
 
 @tokens_cli.command("prune")
 def prune_tokens() -> None:
-    """Remove expired sessions and revoked tokens."""
+    """Remove expired sessions, revoked tokens and counts of failed logins."""
     removed = 0
     while batch := prune(BATCH):
         db.session.commit()

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import wraps
+from logging import WARNING
 from typing import Any, TypeVar
 
 from flask import current_app, g
@@ -11,6 +12,7 @@ from jwt import PyJWTError
 from app.auth.tokens import authenticate, caller
 from app.blueprint import Blueprint
 from app.errors import ApiError, Code
+from app.logs import log_event
 
 View = TypeVar("View", bound=Callable[..., Any])
 
@@ -73,6 +75,7 @@ def _check_fresh_admin() -> None:
 
 def _require_admin() -> None:
     if not caller.may_administer:
+        log_event("authz_fail", level=WARNING)
         raise ApiError(Code.admin_required)
 
 

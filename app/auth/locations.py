@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 from collections.abc import Mapping
+from logging import WARNING
 from typing import Any, NamedTuple, cast
 from uuid import UUID
 
@@ -11,6 +12,7 @@ from werkzeug.datastructures import MultiDict
 
 from app.errors import ApiError, Code
 from app.http import read_json
+from app.logs import log_event
 
 LOCATIONS = ("headers", "cookies", "json", "query_string")
 QUERY_NAME = "jwt"
@@ -122,6 +124,7 @@ def check_csrf(claim: Any) -> None:
     sent = request.headers.get(CSRF_HEADER, "").encode()
     cross_site = request.headers.get("Sec-Fetch-Site") == "cross-site"
     if cross_site or not isinstance(claim, str) or not hmac.compare_digest(sent, claim.encode()):
+        log_event("csrf_failed", level=WARNING)
         raise ApiError(Code.csrf_failed)
 
 

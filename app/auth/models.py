@@ -46,3 +46,14 @@ class RevokedToken(Base):
 
     jti: Mapped[uuid.UUID] = mapped_column(Uuid, primary_key=True)
     expires_at: Mapped[datetime] = mapped_column(UTCDateTime)
+
+
+class FailedLogin(Base):
+    """Attempts to log in to one account from one address that have failed or are under way."""
+
+    __tablename__ = "failed_logins"
+    __table_args__ = (Index(None, "expires_at"), Base.__table_args__)
+
+    key: Mapped[str] = mapped_column(String(64), primary_key=True)
+    attempts: Mapped[int]
+    expires_at: Mapped[datetime] = mapped_column(UTCDateTime)

@@ -1,3 +1,4 @@
+from logging import WARNING
 from typing import Any
 from uuid import UUID
 
@@ -34,11 +35,14 @@ from app.auth.service import (
 from app.auth.tokens import Grant, caller, is_anonymous, issue_tokens
 from app.blueprint import Blueprint
 from app.database import unique_or, utcnow
-from app.errors import ApiError, Code
+from app.errors import ApiError, Code, invalid
 from app.extensions import db, execute_write
+from app.logs import log_event
 from app.schemas import MessageSchema
 from app.users.models import User
+from app.users.password_rules import resembles
 from app.users.passwords import hash_password
+from app.users.schemas import RESEMBLES
 
 blp = Blueprint("auth", __name__, url_prefix="/api/v1/auth", description="Sign up, log in, stay logged in, log out.")
 
@@ -73,6 +77,7 @@ def register(registration: dict[str, str], args: dict[str, bool]) -> dict[str, A
         db.session.flush()
     grant = _start_login(user)
     db.session.commit()
+    log_event("user_created", user_id=user.id, session_id=grant.session_id)
     return issue_tokens(user, grant, fresh=True, by_cookie=by_cookie) | {"user": user}
 
 
@@ -81,14 +86,17 @@ def register(registration: dict[str, str], args: dict[str, bool]) -> dict[str, A
 @blp.arguments(CookieArgs, location="query")
 @blp.response(200, LoginSchema)
 @blp.alt_response(401, response="UNAUTHORIZED")
+@blp.alt_response(429, response="TOO_MANY_REQUESTS")
+@blp.alt_response(503, response="SERVICE_UNAVAILABLE")
 def login(credentials: dict[str, str], args: dict[str, bool]) -> dict[str, Any]:
     """Log in: a new session, and a fresh access token."""
     by_cookie = _into_cookies(args)
-    user = verify_login(**credentials)
+    user = verify_login(**credentials, client=_client())
     grant = _start_login(user)
     if current_app.config["SINGLE_SESSION"]:
         end_sessions(user.id, but=grant.session_id)
     db.session.commit()
+    log_event("authn_login_success", user_id=user.id, session_id=grant.session_id)
     return issue_tokens(user, grant, fresh=True, by_cookie=by_cookie) | {"user": user}
 
 
@@ -104,13 +112,14 @@ def fresh_login(credentials: dict[str, str], args: dict[str, bool]) -> dict[str,
     user's. Otherwise it stands in a session that ends with it.
     """
     by_cookie = _into_cookies(args)
-    user = verify_login(**credentials)
+    user = verify_login(**credentials, client=_client())
     if not is_anonymous() and caller.id == user.id:
         grant = Grant(caller.session_id, None, utcnow(), caller.session_expires_at)
     else:
         lasts = current_app.config["JWT_ACCESS_TOKEN_EXPIRES"]
         grant = start_session(user, _client(), lasts=lasts, renewable=False)
     db.session.commit()
+    log_event("authn_login_success", user_id=user.id, session_id=grant.session_id)
     return issue_tokens(user, grant, fresh=True, by_cookie=by_cookie)
 
 
@@ -125,6 +134,7 @@ def refresh(_body: dict[str, str], args: dict[str, bool]) -> dict[str, Any]:
     grant = exchange_refresh_token(caller)
     db.session.commit()  # also where the token was used before: the end of its session must stand
     if grant is None:
+        log_event("authn_token_reuse", level=WARNING)
         clear_cookies()
         raise ApiError(Code.token_reused)
     return issue_tokens(caller, grant, fresh=False, by_cookie=by_cookie)
@@ -137,6 +147,7 @@ def logout() -> dict[str, str]:
     """Log out: every token of this session is dead."""
     end_session(caller.session_id)
     db.session.commit()
+    log_event("session_ended")
     clear_cookies()
     return {"message": "You have been logged out."}
 
@@ -148,6 +159,7 @@ def logout_access() -> dict[str, str]:
     """Revoke this access token alone."""
     revoke_token(caller)
     db.session.commit()
+    log_event("authn_token_revoked", kind="access")
     clear_cookies("access")
     return {"message": "Access token has been revoked"}
 
@@ -161,8 +173,10 @@ def logout_refresh(_body: dict[str, str]) -> dict[str, str]:
     stopped = stop_renewal(caller)
     db.session.commit()  # also where the token was used before: the end of its session must stand
     if not stopped:
+        log_event("authn_token_reuse", level=WARNING)
         clear_cookies()
         raise ApiError(Code.token_reused)
+    log_event("authn_token_revoked", kind="refresh")
     clear_cookies("refresh")
     return {"message": "Refresh token has been revoked"}
 
@@ -173,11 +187,14 @@ def logout_refresh(_body: dict[str, str]) -> dict[str, str]:
 @blp.response(200, TokensSchema)
 def change_password(passwords: dict[str, str]) -> dict[str, Any]:
     """Change the password: every session ends, and a new one starts."""
-    user = verify_caller(caller, passwords["current_password"])
+    if resembles(passwords["new_password"], caller.username):
+        raise invalid("json", "new_password", RESEMBLES)
+    user = verify_caller(caller, passwords["current_password"], _client())
     replace_password(user, passwords["new_password"])
     end_sessions(user.id)
     grant = _start_login(user)
     db.session.commit()
+    log_event("authn_password_change", session_id=grant.session_id)
     return issue_tokens(user, grant, fresh=True, by_cookie=came_by_cookie())
 
 
@@ -207,6 +224,7 @@ def delete_sessions(args: dict[str, bool]) -> dict[str, str]:
     """Log out everywhere, or everywhere else."""
     end_sessions(caller.id, but=caller.session_id if args["keep_current"] else None)
     db.session.commit()
+    log_event("session_ended", sessions="others" if args["keep_current"] else "all")
     if not args["keep_current"]:
         clear_cookies()
     return {"message": "You have been logged out everywhere" + (" else." if args["keep_current"] else ".")}
@@ -221,6 +239,7 @@ def delete_session(session_id: UUID) -> dict[str, str]:
     if not execute_write(delete(Session).where(Session.id == session_id, Session.user_id == caller.id)):
         raise ApiError(Code.not_found)
     db.session.commit()
+    log_event("session_ended", session_id=session_id)
     if session_id == caller.session_id:
         clear_cookies()
     return {"message": "The session has been ended."}

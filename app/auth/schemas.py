@@ -2,14 +2,13 @@ from marshmallow import Schema, fields
 from marshmallow.validate import Length
 
 from app.schemas import QueryFlag, Text, Timestamp
-from app.users.schemas import NewPassword, Username, UserSchema
+from app.users.schemas import AccountSchema, NewPassword, UserSchema
 
 LOGIN_NAME_LENGTH = 255  # characters; no rule of ours: a login only asks whether there is such a user
 
 
-class RegistrationSchema(Schema):
-    username = Username(required=True)
-    password = NewPassword(required=True)
+class RegistrationSchema(AccountSchema):
+    pass
 
 
 class CredentialsSchema(Schema):

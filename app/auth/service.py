@@ -2,17 +2,21 @@
 
 import uuid
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from logging import WARNING
+from typing import Any, NamedTuple
 
 from flask import current_app
 from sqlalchemy import ColumnElement, and_, delete, or_, select, update
-from sqlalchemy.orm import InstrumentedAttribute
+from sqlalchemy.exc import SQLAlchemyError
 
 from app.auth.models import IP_ADDRESS_LENGTH, USER_AGENT_LENGTH, RevokedToken, Session
+from app.auth.pruning import prune
+from app.auth.throttle import attempt_key, forget_failures, give_back_attempt, reserve_attempt
 from app.auth.tokens import Caller, Grant
 from app.database import unique_or, utcnow
 from app.errors import ApiError, Code
 from app.extensions import db, execute_write
+from app.logs import log_event
 from app.users.models import User, username_key
 from app.users.passwords import hash_password, is_outdated, verify_password
 
@@ -26,52 +30,79 @@ class Client(NamedTuple):
     ip_address: str | None
 
 
-def verify_login(username: str, password: str) -> User:
+def verify_login(username: str, password: str, client: Client) -> User:
     """The active user of that name and password.
 
     Raises:
-        ApiError: 401 `invalid_credentials`, the same at the same cost whatever is wrong.
+        ApiError: 401 `invalid_credentials`, the same at the same cost whatever is wrong;
+            429 `too_many_attempts`; 503 `overloaded`.
     """
-    return _verify(User.username_key == username_key(username), password)
+    return _verify(User.username_key == username_key(username), username, password, client)
 
 
-def verify_caller(caller: Caller, password: str) -> User:
+def verify_caller(caller: Caller, password: str, client: Client) -> User:
     """The caller, once more by their password.  Raises as `verify_login` does."""
-    return _verify(User.id == caller.id, password)
+    return _verify(User.id == caller.id, caller.username, password, client)
 
 
-def _verify(criterion: ColumnElement[bool], password: str) -> User:
-    user = db.session.scalar(select(User).where(criterion))
-    db.session.close()  # a hash takes long: meanwhile the connection is another request's
-    known = verify_password(user.password_hash if user else None, password)
+def _verify(criterion: ColumnElement[bool], username: str, password: str, client: Client) -> User:
+    db.session.close()  # what follows takes long: meanwhile the connection is another request's
+    attempt = attempt_key(username, client.ip_address)
+    try:
+        reserve_attempt(attempt)
+    except ApiError:
+        log_event("authn_login_lock", level=WARNING)
+        raise
+    try:
+        user = db.session.scalar(select(User).where(criterion))
+        db.session.close()
+        known = verify_password(user.password_hash if user else None, password)
+    except (ApiError, SQLAlchemyError):
+        give_back_attempt(attempt)
+        raise
     if user is None or not known or not user.is_active:
+        log_event("authn_login_fail", level=WARNING, user_id=user.id if user else None)
         raise ApiError(Code.invalid_credentials)
     if is_outdated(user.password_hash):
-        replace_password(user, password)
+        _renew_hash(user, password)
+    forget_failures(attempt)
     return user
 
 
+def _renew_hash(user: User, password: str) -> None:
+    """Store a hash with the parameters of now.  Whatever keeps it from that, the login goes on."""
+    try:
+        renewed = hash_password(password)
+        with db.engine.begin() as connection:
+            connection.execute(
+                update(User)
+                .where(User.id == user.id, User.password_hash == user.password_hash)
+                .values(password_hash=renewed, updated_at=User.updated_at)
+            )
+    except (ApiError, SQLAlchemyError) as error:
+        current_app.logger.warning("A password hash could not be renewed: %s", type(error).__name__)
+
+
 def replace_password(user: User, password: str) -> None:
-    """Store the hash of the password, if the one that was verified is still the user's.
+    """Store a new password, if the one that was verified is still the user's.
 
     Raises:
         ApiError: 401 `invalid_credentials`, where another request was faster.
     """
-    renewed = hash_password(password)
-    _hold(user, renewed)
-    user.password_hash = renewed
+    _hold(user, password_hash=hash_password(password), password_version=User.password_version + 1)
+    user.password_version += 1
 
 
-def _hold(user: User, password_hash: str) -> None:
-    """Keep the user's row to ourselves until the commit, if it is as we verified it.
+def _hold(user: User, **changes: Any) -> None:
+    """Keep the user's row to ourselves until the commit, if the password is still the one that was verified.
 
     A login that began before a password change or a deactivation cannot end
     in a session after it: one of the two waits here, and finds the other done.
     """
     held = execute_write(
         update(User)
-        .where(User.id == user.id, User.password_hash == user.password_hash, User.is_active)
-        .values(password_hash=password_hash, updated_at=User.updated_at)
+        .where(User.id == user.id, User.password_version == user.password_version, User.is_active)
+        .values(updated_at=User.updated_at, **changes)
     )
     if not held:
         raise ApiError(Code.invalid_credentials)
@@ -86,7 +117,7 @@ def start_session(user: User, client: Client, *, lasts: int, renewable: bool = T
         lasts: seconds until it ends for good.
         renewable: whether it has a refresh token.
     """
-    _hold(user, user.password_hash)
+    _hold(user)
     now = utcnow()
     grant = Grant(uuid.uuid4(), uuid.uuid4() if renewable else None, now, now + timedelta(seconds=lasts))
     db.session.add(
@@ -192,24 +223,3 @@ def end_sessions(user_id: int, *, but: uuid.UUID | None = None) -> None:
     """End every session of a user, or every other one."""
     statement = delete(Session).where(Session.user_id == user_id)
     execute_write(statement if but is None else statement.where(Session.id != but))
-
-
-def prune(most: int) -> int:
-    """Remove at most so many expired rows of each table; the number of those removed.
-
-    Two that prune at once take different rows, and neither waits.
-    """
-    cut = utcnow() - timedelta(seconds=current_app.config["JWT_LEEWAY"])
-    return _prune(Session.id, Session.expires_at, cut, most) + _prune(
-        RevokedToken.jti, RevokedToken.expires_at, cut, most
-    )
-
-
-def _prune(
-    key: InstrumentedAttribute[uuid.UUID], expires_at: InstrumentedAttribute[datetime], cut: datetime, most: int
-) -> int:
-    expired = select(key).where(expires_at < cut).order_by(expires_at).limit(most).with_for_update(skip_locked=True)
-    keys = db.session.scalars(expired).all()
-    if keys:
-        execute_write(delete(key.class_).where(key.in_(keys)))
-    return len(keys)

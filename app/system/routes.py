@@ -2,14 +2,12 @@ import base64
 import hashlib
 from typing import Any
 
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from flask import Response, current_app, jsonify, make_response, render_template, request
 
 from app.auth.keys import public_keys
 from app.blueprint import Blueprint
 from app.errors import ApiError, Code
-from app.extensions import db, migrate
+from app.system.migrations import current_migrations, newest_migrations
 from app.system.schemas import HealthSchema, IndexSchema, KeysSchema
 
 KEYS_MAX_AGE = 300  # seconds: how long a new key should verify before it signs
@@ -62,17 +60,7 @@ def show_live() -> dict[str, str]:
 @blp.alt_response(503, response="SERVICE_UNAVAILABLE")
 def show_ready() -> dict[str, str]:
     """Can it serve?  The database answers, and its schema is at the newest migration."""
-    context = MigrationContext.configure(db.session.connection())
-    if set(context.get_current_heads()) != _newest_migrations():
+    if current_migrations() != newest_migrations():
         current_app.logger.error("The database schema is not at the newest migration: run `flask db upgrade`")
         raise ApiError(Code.database_unavailable)
     return {"status": "ok"}
-
-
-def _newest_migrations() -> set[str]:
-    """The heads of the migration scripts, read once a process."""
-    if "newest_migrations" not in current_app.extensions:
-        scripts = ScriptDirectory(migrate.directory)
-        current_app.extensions["newest_migrations"] = set(scripts.get_heads())
-    heads: set[str] = current_app.extensions["newest_migrations"]
-    return heads

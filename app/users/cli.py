@@ -1,7 +1,7 @@
 import sys
 
 import click
-from marshmallow import Schema, ValidationError
+from marshmallow import ValidationError
 from sqlalchemy import select
 
 from app.auth.service import end_sessions
@@ -9,9 +9,10 @@ from app.cli import Group
 from app.database import unique_or
 from app.errors import ApiError, Code
 from app.extensions import db
+from app.logs import log_event
 from app.users.models import User, username_key
 from app.users.passwords import hash_password
-from app.users.schemas import NewPassword, Username
+from app.users.schemas import AccountSchema
 from app.users.service import keep_an_admin
 
 users_cli = Group("users", help="Accounts.")
@@ -30,18 +31,13 @@ def _check_text(_context: click.Context, _parameter: click.Parameter, value: str
 _name = click.argument("name", callback=_check_text)
 
 
-class _AccountSchema(Schema):
-    username = Username(required=True)
-    password = NewPassword(required=True)
-
-
 @users_cli.command("create")
 @_name
 @click.option("--admin", is_flag=True, help="Make it an administrator.")
 def create(name: str, *, admin: bool) -> None:
     """Create the user NAME.  Asks for the password, or reads it from standard input."""
     try:
-        account = _AccountSchema().load({"username": name, "password": _read_password()})
+        account = AccountSchema().load({"username": name, "password": _read_password()})
     except ValidationError as error:
         faults = "; ".join(f"{field}: {' '.join(texts)}" for field, texts in error.messages_dict.items())
         raise click.ClickException(faults) from error
@@ -49,6 +45,7 @@ def create(name: str, *, admin: bool) -> None:
     db.session.add(user)
     with unique_or(ApiError(Code.username_taken)):
         db.session.commit()
+    log_event("user_created", user_id=user.id, is_admin=admin, by="command line")
     click.echo(f"Created {'administrator' if admin else 'user'} {user.username} (id {user.id}).")
 
 
@@ -115,3 +112,4 @@ def _change(name: str, **changes: bool) -> None:
     if not user.is_active:
         end_sessions(user.id)
     db.session.commit()
+    log_event("authz_change", user_id=user.id, by="command line", **changes)

@@ -34,6 +34,8 @@ class User(Base):
     username: Mapped[str] = mapped_column(String(USERNAME_LENGTH))
     username_key: Mapped[str] = mapped_column(String(KEY_LENGTH))
     password_hash: Mapped[str] = mapped_column(String(255))
+    # Counts the changes of the password, not the renewals of its hash.
+    password_version: Mapped[int] = mapped_column(default=0, server_default="0")
     is_admin: Mapped[bool] = mapped_column(default=False)
     is_active: Mapped[bool] = mapped_column(default=True)
     created_at: Mapped[datetime] = mapped_column(UTCDateTime, default=utcnow)

@@ -8,10 +8,15 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 from flask import Flask, current_app
 
+from app.users.gate import Gate, cores
+
+SPARE_THREADS = 3  # of a worker: what logins that hash or wait leave to all other requests
+
 
 class _Passwords(NamedTuple):
     hasher: PasswordHasher
     dummy: str
+    gate: Gate
 
 
 def init_app(app: Flask) -> None:
@@ -22,7 +27,10 @@ def init_app(app: Flask) -> None:
         parallelism=app.config["ARGON2_PARALLELISM"],
     )
     # What is verified where there is no user: made with the parameters in force, so that it costs the same.
-    app.extensions["passwords"] = _Passwords(hasher, hasher.hash(secrets.token_hex()))
+    dummy = hasher.hash(secrets.token_hex())
+    slots = max(1, cores() // app.config["WEB_CONCURRENCY"])
+    queue = max(1, app.config["THREADS"] - slots - SPARE_THREADS)
+    app.extensions["passwords"] = _Passwords(hasher, dummy, Gate(slots, queue))
 
 
 def _passwords() -> _Passwords:
@@ -35,15 +43,24 @@ def normalize_password(password: str) -> str:
 
 
 def hash_password(password: str) -> str:
-    """The hash to store of a password, with its salt and parameters in it."""
-    return _passwords().hasher.hash(normalize_password(password))
+    """The hash to store of a password, with its salt and parameters in it.
+
+    Raises:
+        ApiError: 503 `overloaded`, where too many are hashed already.
+    """
+    hasher, _dummy, gate = _passwords()
+    return gate.run(hasher.hash, normalize_password(password))
 
 
 def verify_password(password_hash: str | None, password: str) -> bool:
-    """Whether the password is the one of the hash.  No hash costs the same work and is never right."""
-    hasher, dummy = _passwords()
+    """Whether the password is the one of the hash.  No hash costs the same work and is never right.
+
+    Raises:
+        ApiError: 503 `overloaded`, where too many are hashed already.
+    """
+    hasher, dummy, gate = _passwords()
     try:
-        hasher.verify(password_hash or dummy, normalize_password(password))
+        gate.run(hasher.verify, password_hash or dummy, normalize_password(password))
     except (VerificationError, InvalidHashError):
         return False
     return password_hash is not None

@@ -10,6 +10,7 @@ from app.blueprint import Blueprint
 from app.database import unique_or
 from app.errors import ApiError, Code
 from app.extensions import db, execute_write
+from app.logs import log_event
 from app.pagination import read_page
 from app.schemas import MessageSchema
 from app.users.models import User, username_key
@@ -51,6 +52,7 @@ def delete_users() -> dict[str, str]:
         raise ApiError(Code.token_revoked)  # another administrator was faster: one of the two must stay
     deleted = execute_write(delete(User).where(User.id != caller.id))
     db.session.commit()
+    log_event("users_deleted", by=caller.id, number=deleted)
     return {"message": f"{deleted} row(s) deleted"}
 
 
@@ -86,6 +88,7 @@ def delete_me() -> dict[str, str]:
     keep_an_admin(without=caller.id)
     execute_write(delete(User).where(User.id == caller.id))
     db.session.commit()
+    log_event("user_deleted", by=caller.id)
     clear_cookies()
     return {"message": "User deleted."}
 
@@ -120,6 +123,7 @@ def update_user(changes: dict[str, bool], user_id: int) -> User:
     if not user.is_active:
         end_sessions(user.id)  # or a later activation would bring their old tokens back to life
     db.session.commit()
+    log_event("authz_change", user_id=user.id, by=caller.id, **changes)
     if user.id == caller.id and not user.is_active:
         clear_cookies()
     return user
@@ -136,6 +140,7 @@ def delete_user(user_id: int) -> dict[str, str]:
     if not execute_write(delete(User).where(User.id == user_id)):
         raise ApiError(Code.not_found)
     db.session.commit()
+    log_event("user_deleted", user_id=user_id, by=caller.id)
     if user_id == caller.id:
         clear_cookies()
     return {"message": "User deleted."}

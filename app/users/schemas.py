@@ -3,13 +3,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from flask import current_app
-from marshmallow import Schema, ValidationError, fields
+from marshmallow import Schema, ValidationError, fields, validates_schema
 from marshmallow.validate import Length
 
 from app.schemas import PageArgs, StrictBoolean, Text, Timestamp
 from app.users.models import USERNAME_LENGTH, normalized
+from app.users.password_rules import is_common, resembles
 from app.users.passwords import normalize_password
 
+RESEMBLES = "This is the user name, or little more."
 PASSWORD_LENGTH = 128  # characters; the cost of a hash does not grow with it
 
 
@@ -35,7 +37,7 @@ def _is_username(name: str) -> bool:
 
 
 class NewPassword(fields.String):
-    """8 (`PASSWORD_MIN_LENGTH`) to 128 characters of anything, counted after NFKC."""
+    """8 (`PASSWORD_MIN_LENGTH`) to 128 characters of anything, counted after NFKC, but none that everybody tries."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(
@@ -45,7 +47,21 @@ class NewPassword(fields.String):
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> str:
         password: str = super()._deserialize(value, attr, data, **kwargs)
         Length(min=current_app.config["PASSWORD_MIN_LENGTH"], max=PASSWORD_LENGTH)(normalize_password(password))
+        if is_common(password):
+            raise ValidationError("This is one of the passwords that are commonly used.")
         return password
+
+
+class AccountSchema(Schema):
+    """What a new account is made of."""
+
+    username = Username(required=True)
+    password = NewPassword(required=True)
+
+    @validates_schema
+    def _keep_them_apart(self, account: dict[str, str], **_kwargs: Any) -> None:
+        if resembles(account["password"], account["username"]):
+            raise ValidationError(RESEMBLES, "password")
 
 
 class UserSchema(Schema):

@@ -1,0 +1,50 @@
+"""Tables that only grow are removed from, a few rows at a time, by those who add to them."""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+
+from flask import current_app
+from sqlalchemy import delete, select
+from sqlalchemy.orm import InstrumentedAttribute
+
+from app.auth.models import FailedLogin, RevokedToken, Session
+from app.database import utcnow
+from app.extensions import db
+
+
+def prune(most: int) -> int:
+    """Remove at most so many expired rows of each table; the number of those removed.
+
+    Two that prune at once take different rows, and neither waits.
+    """
+    now = utcnow()
+    cut = now - timedelta(seconds=current_app.config["JWT_LEEWAY"])
+    return (
+        remove_expired(db.session.execute, Session.id, Session.expires_at, cut, most)
+        + remove_expired(db.session.execute, RevokedToken.jti, RevokedToken.expires_at, cut, most)
+        + remove_expired(db.session.execute, FailedLogin.key, FailedLogin.expires_at, now, most)
+    )
+
+
+def remove_expired(
+    execute: Callable[..., Any],
+    key: InstrumentedAttribute[Any],
+    expires_at: InstrumentedAttribute[datetime],
+    cut: datetime,
+    most: int,
+) -> int:
+    """Remove at most so many rows that expired before; the number of those removed.
+
+    Args:
+        execute: of the session or the connection whose transaction it belongs to.
+        key: the primary key of the table.
+        expires_at: when its rows expire; there is an index on it.
+        cut: rows that expired earlier go.
+        most: rows.
+    """
+    expired = select(key).where(expires_at < cut).order_by(expires_at).limit(most).with_for_update(skip_locked=True)
+    keys = execute(expired).scalars().all()
+    if keys:
+        execute(delete(key.class_).where(key.in_(keys)).execution_options(synchronize_session=False))
+    return len(keys)

@@ -1,0 +1,162 @@
+"""`flask doctor`: what is wrong with this installation, and the command that mends it."""
+
+import json
+import stat
+from collections.abc import Iterator
+from enum import Enum
+from pathlib import Path
+from typing import NamedTuple
+
+import click
+from flask import Flask, current_app
+from sqlalchemy import exists, select, text
+from sqlalchemy.exc import SQLAlchemyError
+
+from app.auth.key_set import KeySetError
+from app.auth.keys import ring
+from app.database import utcnow
+from app.extensions import db
+from app.system.migrations import current_migrations, newest_migrations
+from app.users.models import User
+
+CLOCKS = {  # the seconds since 1970, as a database has them; SQLite has no clock of its own
+    "postgresql": "SELECT extract(epoch FROM clock_timestamp())",
+    "mysql": "SELECT unix_timestamp(now(6))",
+    "mariadb": "SELECT unix_timestamp(now(6))",
+}
+
+
+class Status(Enum):
+    """How a check ended."""
+
+    ok = "ok"
+    warning = "warn"  # it works, and could be better
+    failure = "FAIL"  # it does not work, or is not safe
+
+
+class Finding(NamedTuple):
+    """What one check found: about what, how it stands, and what to do."""
+
+    name: str
+    status: Status
+    message: str
+    fix: str | None = None
+
+
+def create_patient(problems: dict[str, str]) -> Flask:
+    """An application that cannot be used, but can be examined.
+
+    Args:
+        problems: by setting, what is wrong with it and the fix.
+    """
+    patient = Flask("app", static_folder=None)
+    patient.extensions["setting_problems"] = problems
+    patient.cli.add_command(doctor)
+    return patient
+
+
+@click.command("doctor")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for a program to read.")
+def doctor(*, as_json: bool) -> None:
+    """Check settings, keys, database, migrations, files, clock and cookies.  Exits with 1 where one fails."""
+    findings = list(_examine())
+    healthy = all(finding.status is not Status.failure for finding in findings)
+    if as_json:
+        checks = [finding._asdict() | {"status": finding.status.name} for finding in findings]
+        click.echo(json.dumps({"healthy": healthy, "checks": checks}, indent=2))
+    else:
+        for finding in findings:
+            click.echo(f"{finding.status.value:4}  {finding.name:11}  {finding.message}")
+            if finding.fix:
+                click.echo(f"{'':19}→ {finding.fix}")
+    if not healthy:
+        raise click.exceptions.Exit(1)
+
+
+def _examine() -> Iterator[Finding]:
+    problems: dict[str, str] = current_app.extensions.get("setting_problems", {})
+    for name, problem in problems.items():
+        what, _, fix = problem.partition("; ")
+        yield Finding("settings", Status.failure, f"{name} {what}", fix or None)
+    if problems:
+        return  # without settings there is nothing to look at
+    environment = current_app.config["APP_ENV"]
+    yield Finding("settings", Status.ok, f"every one can be used, in {environment}")
+    yield _check_keys()
+    yield from _check_database()
+    yield from _check_files()
+    yield from _check_edges()
+
+
+def _check_keys() -> Finding:
+    try:
+        keys = ring().current()
+    except KeySetError as error:
+        what, _, fix = str(error).partition("; ")
+        return Finding("keys", Status.failure, f"JWT_KEYSET {what}", fix or None)
+    signs = keys.keys[keys.signing_kid]
+    return Finding("keys", Status.ok, f"{signs.kid} ({signs.algorithm}) signs, {len(keys.keys)} verify")
+
+
+def _check_database() -> Iterator[Finding]:
+    try:
+        db.session.execute(select(1))
+    except SQLAlchemyError:
+        yield Finding("database", Status.failure, "it does not answer", "start it, or mend DATABASE_URL")
+        return
+    backend = db.engine.dialect.name
+    yield Finding("database", Status.ok, f"{backend} answers")
+    behind = current_migrations() != newest_migrations()
+    if behind:
+        yield Finding("migrations", Status.failure, "the schema is not at the newest one", "flask db upgrade")
+    else:
+        yield Finding("migrations", Status.ok, "the schema is at the newest one")
+    yield from _check_clock(backend)
+    if not behind and not db.session.scalar(select(exists().where(User.is_admin, User.is_active))):
+        yield Finding("admins", Status.warning, "there is no administrator", "flask users create NAME --admin")
+
+
+def _check_clock(backend: str) -> Iterator[Finding]:
+    """Against the database's: the one clock that all machines can see."""
+    if backend not in CLOCKS:
+        return
+    seconds = abs(float(db.session.execute(text(CLOCKS[backend])).scalar_one()) - utcnow().timestamp())
+    leeway = current_app.config["JWT_LEEWAY"]
+    if seconds > max(leeway, 1):
+        fix = "set the clocks by NTP: timedatectl set-ntp true"
+        yield Finding("clock", Status.failure, f"it is {seconds:.0f} s off the database's", fix)
+    else:
+        yield Finding("clock", Status.ok, "it agrees with the database's")
+
+
+def _check_files() -> Iterator[Finding]:
+    root = Path(current_app.root_path).parent
+    keyset = current_app.config["JWT_KEYSET"]
+    secrets = [root / ".env", root / "instance" / "jwt_secret_key", *([Path(keyset)] if keyset else [])]
+    exposed = [path for path in secrets if _is_open(path)]
+    for path in exposed:
+        yield Finding("files", Status.failure, f"{path} holds secrets and is open to other users", f"chmod 600 {path}")
+    if db.engine.dialect.name == "sqlite" and db.engine.url.database:
+        path = Path(db.engine.url.database)
+        if _is_open(path):
+            yield Finding("files", Status.warning, f"{path} can be read by other users", f"chmod 600 {path}")
+    if not exposed:
+        yield Finding("files", Status.ok, "no secret is open to other users")
+
+
+def _is_open(path: Path) -> bool:
+    return path.is_file() and bool(path.stat().st_mode & stat.S_IRWXO)
+
+
+def _check_edges() -> Iterator[Finding]:
+    """What only matters where strangers come."""
+    config = current_app.config
+    cookies = "cookies are Secure and __Host-" if config["SECURE_COOKIES"] else "cookies go over plain HTTP too"
+    yield Finding("cookies", Status.ok, cookies)
+    if config["APP_ENV"] != "production":
+        return
+    if not config["TRUSTED_HOSTS"]:
+        yield Finding("hosts", Status.warning, "any Host header is believed", "set TRUSTED_HOSTS=api.example.com")
+    if not config["TRUSTED_PROXIES"]:
+        message = "X-Forwarded-For is ignored: behind a proxy everybody has the proxy's address"
+        yield Finding("proxies", Status.warning, message, "set TRUSTED_PROXIES=1, if there is one proxy")

@@ -1,0 +1,59 @@
+"""Bounds what hashing may take: so many at once, so many waiting, none for long."""
+
+import os
+import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import TimeoutError as WaitTimeoutError
+from typing import ParamSpec, TypeVar
+
+from app.errors import ApiError, Code
+
+Result = TypeVar("Result")
+Params = ParamSpec("Params")
+
+WAIT = 1.0  # seconds for a turn
+NICENESS = 10  # of the hashing threads: whatever else the process serves goes first
+
+
+def cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+
+
+class Gate:
+    """Runs costly jobs on a few threads of its own, so that a flood of them starves nobody.
+
+    Args:
+        slots: jobs at once.
+        queue: jobs that may wait for their turn.
+    """
+
+    def __init__(self, slots: int, queue: int) -> None:
+        self._room = threading.BoundedSemaphore(slots + queue)
+        self._pool = ThreadPoolExecutor(slots, thread_name_prefix="hash", initializer=_step_back)
+
+    def run(self, job: Callable[Params, Result], *args: Params.args, **kwargs: Params.kwargs) -> Result:
+        """What the job returns or raises.
+
+        Raises:
+            ApiError: 503 `overloaded`, where the queue is full or the turn does not come in time.
+        """
+        if not self._room.acquire(blocking=False):
+            raise ApiError(Code.overloaded)
+        try:
+            future = self._pool.submit(job, *args, **kwargs)
+            try:
+                return future.result(WAIT)
+            except WaitTimeoutError:
+                if future.cancel():
+                    raise ApiError(Code.overloaded) from None
+                return future.result()  # its turn has come: it will not take long
+        finally:
+            self._room.release()
+
+
+def _step_back() -> None:
+    if sys.platform == "linux":  # where every thread has a priority of its own
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)

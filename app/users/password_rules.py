@@ -1,0 +1,35 @@
+"""Which passwords nobody should have: those that everybody tries first."""
+
+import unicodedata
+from functools import cache
+from pathlib import Path
+
+from app.users.models import username_key
+
+COMMON_PASSWORDS = Path(__file__).with_name("common_passwords.txt")
+
+
+@cache
+def _common() -> frozenset[str]:
+    """The shipped list (NIST SP 800-63B-4 section 3.1.1.2 asks for one); its head says where it comes from."""
+    lines = COMMON_PASSWORDS.read_text(encoding="utf-8").splitlines()
+    return frozenset(line for line in lines if line and not line.startswith("#"))
+
+
+def is_common(password: str) -> bool:
+    """Whether it is a commonly used password, whatever the case, or one with digits and signs behind it."""
+    folded = username_key(password)
+    return folded in _common() or _stem(folded) in _common()
+
+
+def resembles(password: str, username: str) -> bool:
+    """Whether it is the user's name, whatever the case, or the name with digits and signs behind it."""
+    folded, key = username_key(password), username_key(username)
+    return folded == key or (_stem(folded) in {key, _stem(key)} - {""})
+
+
+def _stem(folded: str) -> str:
+    """What is left without the digits, punctuation and symbols at the end."""
+    while folded and unicodedata.category(folded[-1])[0] in "NPSZ":
+        folded = folded[:-1]
+    return folded
