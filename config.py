@@ -174,8 +174,9 @@ class Config:
     PORT: Annotated[int, Range(min=1, max=65_535)] = 8000
     # Processes.  Two a core is plenty: passwords are hashed outside of Python's lock.
     WEB_CONCURRENCY: Annotated[int, Range(min=1, max=256)] = 2
-    # Requests that one process serves at a time, and so the connections that it may hold.
-    THREADS: Annotated[int, Range(min=2, max=64)] = 16
+    # Requests that one process serves at a time.  Many, because logins that wait for their hash wait here:
+    # whoever is turned away at once comes back at once, and that costs more than waiting does.
+    THREADS: Annotated[int, Range(min=2, max=256)] = 64
 
     # --- Logs ---
     LOG_LEVEL: Annotated[str, OneOf(["DEBUG", "INFO", "WARNING", "ERROR"])] = "INFO"
@@ -311,7 +312,7 @@ def _kind_and_rule(hint: Any) -> tuple[type, Validator | None]:
 def kept_secret(path: Path) -> str:
     """The secret in the file, made on the first call; of several processes that begin at once, one makes it."""
     if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # the database of development lies there too
         draft = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
         draft.touch(mode=0o600)
         draft.write_text(secrets.token_urlsafe(48))

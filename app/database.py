@@ -22,6 +22,7 @@ DRIVERS = {
     "mariadb": "mariadb+pymysql",
 }
 MAX_ID = 2**63 - 1
+MAX_CONNECTIONS = 16  # of a process: a thread that waits for a hash holds none
 
 # 64 bits everywhere; SQLite counts up only a column that is called INTEGER, which has 64 bits there too.
 BigId = BigInteger().with_variant(Integer, "sqlite")
@@ -71,8 +72,8 @@ def database_url(plain: str) -> URL:
     return url.set(drivername=DRIVERS.get(url.drivername, url.drivername))
 
 
-def engine_options(url: URL, connections: int) -> dict[str, Any]:
-    """Options of the engine: a pool as wide as the threads, and a bound on every wait."""
+def engine_options(url: URL, threads: int) -> dict[str, Any]:
+    """Options of the engine: a pool that the threads share, and a bound on every wait."""
     options: dict[str, Any] = {
         "hide_parameters": True,  # a statement's values, hashes among them, never reach a log
         "pool_pre_ping": True,  # a restart of the database costs no request
@@ -83,7 +84,12 @@ def engine_options(url: URL, connections: int) -> dict[str, Any]:
         # that reads first and writes later cannot end in "database is locked".
         options["connect_args"] = {"timeout": 5, "isolation_level": "IMMEDIATE"}
     if url.database not in (None, "", ":memory:"):  # SQLite in memory is one connection
-        options |= {"pool_size": connections, "max_overflow": 0, "pool_timeout": 2, "pool_recycle": 1800}
+        options |= {
+            "pool_size": min(threads, MAX_CONNECTIONS),
+            "max_overflow": 0,
+            "pool_timeout": 2,
+            "pool_recycle": 1800,
+        }
     if backend == "postgresql":
         settings = {
             "statement_timeout": "5s",

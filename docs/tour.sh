@@ -15,6 +15,7 @@ admin=tour-admin-$run
 secret() { python -c 'import secrets; print(secrets.token_urlsafe(16))'; }
 password=$(secret) new_password=$(secret)
 type=application/json
+cookies='' csrf=''
 count=0
 
 chapter() { printf '\n\033[1m%s\033[0m\n' "$*"; }
@@ -28,6 +29,7 @@ field() { printf '%s' "$answer" | sed -n 's/.*"'"$1"'":"\{0,1\}\([^",}]*\).*/\1/
 call() {
     method=$1 path=$2 status=$3 text=$4 token=${5:--} body=${6:-}
     set --
+    [ -z "$csrf" ] || set -- "$@" -H "X-CSRF-TOKEN: $csrf"
     [ "$token" = - ] || set -- "$@" -H "Authorization: Bearer $token"
     [ -z "$body" ] || set -- "$@" -H "Content-Type: $type" -d "$body"
     printf '\n$ curl -X %s %s' "$method" "$path"
@@ -35,7 +37,7 @@ call() {
         case $word in -*) printf ' %s' "$word" ;; *) printf " '%.200s'" "$(printf '%s' "$word" | shorten)" ;; esac
     done
     echo
-    answer=$(curl -sS -X "$method" -w '\n%{http_code}' "$@" "$base$path") || surprise "no answer"
+    answer=$(curl -sS -X "$method" -w '\n%{http_code}' $cookies "$@" "$base$path") || surprise "no answer"
     got=$(printf '%s' "$answer" | tail -n 1)
     answer=$(printf '%s' "$answer" | sed '$d')
     printf '%s %s\n' "$got" "$(printf '%s' "$answer" | shorten)"
@@ -138,9 +140,26 @@ call GET /api/v1/users/me 401 token_revoked "$access"
 call GET /api/v1/users/me 200 "$user" "$changed"
 call POST /api/v1/auth/login 401 invalid_credentials - "$credentials"
 
+chapter 'Cookies, and keys that others may see'
+jar=$(mktemp)
+trap 'rm -f "$jar"' EXIT
+changed_credentials="{\"username\": \"$user\", \"password\": \"$new_password\"}"
+cookies="-b $jar -c $jar"
+call POST '/api/v1/auth/login?use_cookies=true' 200 '"expires_in":900' - "$changed_credentials"
+call GET /api/v1/users/me 200 "$user"
+call DELETE '/api/v1/auth/sessions/00000000-0000-4000-8000-000000000000' 403 X-CSRF-TOKEN
+csrf=$(awk '$6 == "csrf_refresh_token" { print $7 }' "$jar")
+call POST /api/v1/auth/refresh 200 '"token_type":"Bearer"'
+csrf=$(awk '$6 == "csrf_access_token" { print $7 }' "$jar")
+call POST /api/v1/auth/logout 200 '"message"'
+call GET /api/v1/users/me 401 '"status":401'  # some curls keep cookies that were cleared: those are dead
+cookies='' csrf=''
+call GET /.well-known/jwks.json 200 '"keys"'
+
 chapter 'Bad input'
 call POST /api/v1/auth/login 400 bad_request - '{"username": '
 call POST /api/v1/auth/login 422 '"password":["Missing data for required field."]' - "{\"username\": \"$user\"}"
+call POST /api/v1/auth/register 422 'commonly used' - '{"username": "tour-x", "password": "password1"}'
 call POST /api/v1/auth/register 422 '"is_admin":["Unknown field."]' - '{"username": "tour-x", "password": "long enough", "is_admin": true}'
 call PATCH /api/v1/users/me 422 validation_failed "$changed" '{"username": 7}'
 type=text/plain

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 import jwt
 import pytest
+import secrets_in_logs
 from databases import PRESENT, fresh_database
 from flask_migrate import upgrade
 from sqlalchemy import func, select, update
@@ -32,6 +33,13 @@ def _no_settings_from_outside(monkeypatch):
         "PORT",
     ):
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_secret_in_any_log():
+    """No line that the whole suite logs has a password, a token, a CSRF value or a key of the suite in it."""
+    with secrets_in_logs.watching():
+        yield
 
 
 @pytest.fixture(scope="session", params=PRESENT)

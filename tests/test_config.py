@@ -90,7 +90,7 @@ class TestLoadConfig:
         assert (loaded.ARGON2_MEMORY_COST, loaded.ARGON2_TIME_COST, loaded.ARGON2_PARALLELISM) == (19_456, 2, 1)
         assert (loaded.PASSWORD_MIN_LENGTH, loaded.MAX_CONTENT_LENGTH) == (8, 65_536)
         assert (loaded.LOG_LEVEL, loaded.LOG_FORMAT) == ("INFO", "json")
-        assert (loaded.PORT, loaded.WEB_CONCURRENCY, loaded.THREADS) == (8000, 2, 16)
+        assert (loaded.PORT, loaded.WEB_CONCURRENCY, loaded.THREADS) == (8000, 2, 64)
         assert loaded.DATABASE_URL == "sqlite:///latchkey.db"
         assert DevelopmentConfig.ALLOW_DELETE_ALL_USERS
         assert TestingConfig.ALLOW_DELETE_ALL_USERS

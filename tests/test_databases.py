@@ -42,7 +42,7 @@ class TestSQLite:
     @pytest.fixture
     def connection(self, tmp_path):
         url = database_url(f"sqlite:///{tmp_path / 'x.db'}")
-        engine = create_engine(url, **engine_options(url, connections=1))
+        engine = create_engine(url, **engine_options(url, threads=1))
         with engine.connect() as connection:
             yield connection
         engine.dispose()

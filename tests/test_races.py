@@ -31,12 +31,11 @@ def statuses(responses):
     return Counter(response.status_code for response in responses)
 
 
-def test_one_name_is_registered_once(app, another):
+def test_one_name_is_registered_once(app):
     """Of 50 who want one name at once, one gets it and 49 are told that it is taken."""
     body = {"username": "grace", "password": PASSWORD}
-    patient = another(THREADS=64)  # as wide as the crowd, or some would be told to come again
 
-    responses = at_once(patient, *[lambda client: client.post(f"{API}/auth/register", json=body)] * 50)
+    responses = at_once(app, *[lambda client: client.post(f"{API}/auth/register", json=body)] * 50)
 
     assert statuses(responses) == {201: 1, 409: 49}
     assert {response.json["error"] for response in responses if response.status_code == 409} == {"username_taken"}

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -9,11 +10,21 @@ import subprocess
 import sys
 import time
 import urllib.request
-from contextlib import contextmanager
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from http.client import HTTPConnection
 from pathlib import Path
+from threading import Barrier
 
 import pytest
+import secrets_in_logs
+from conftest import PASSWORD
 from databases import fresh_database
+from jwt import get_unverified_header
+
+from app.auth.key_set import activate_key, generate_key
+from app.database import utcnow
 
 ROOT = Path(__file__).parent.parent
 BIN = Path(sys.executable).parent
@@ -38,7 +49,7 @@ def free_port():
 def serving(**settings):
     """A gunicorn of one worker over a migrated database; its port and what it logs."""
     port = free_port()
-    env = environment(PORT=str(port), WEB_CONCURRENCY="1", **settings)
+    env = environment(**{"PORT": str(port), "WEB_CONCURRENCY": "1", **settings})
     subprocess.run(
         [BIN / "flask", "--app", "wsgi", "db", "upgrade"], cwd=ROOT, env=env, check=True, capture_output=True
     )
@@ -50,7 +61,7 @@ def serving(**settings):
         yield port, process
     finally:
         process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=20)
+        secrets_in_logs.LOGS.append(process.communicate(timeout=20)[0])
 
 
 def wait_until_ready(process, port):
@@ -173,6 +184,72 @@ def test_the_tour_leaves_other_people_alone(tmp_path):
     assert "left out" in tour.stdout
     assert "grace" in users.stdout
     assert users.stdout.count("tour-") == 1  # its administrator, the last one
+
+
+def post(port, path, body):
+    """The status and the body of an answer to JSON."""
+    with closing(HTTPConnection("127.0.0.1", port, timeout=30)) as connection:
+        connection.request("POST", path, json.dumps(body), {"Content-Type": "application/json"})
+        response = connection.getresponse()
+        return response.status, json.loads(response.read()), response.headers
+
+
+def test_three_workers_have_one_count(app, database):
+    """Of 80 wrong logins at once, over three workers, exactly five are tried; the others are told when to come."""
+    wrong = {"username": "grace", "password": "wrong password"}
+    with serving(DATABASE_URL=database, APP_ENV="testing", WEB_CONCURRENCY="3") as (port, _process):
+        barrier = Barrier(80)
+
+        def guess(_number):
+            barrier.wait()
+            return post(port, "/api/v1/auth/login", wrong)
+
+        with ThreadPoolExecutor(80) as pool:
+            answers = list(pool.map(guess, range(80)))
+
+    assert Counter(status for status, _body, _headers in answers) == {401: 5, 429: 75}
+    assert all(0 < int(headers["Retry-After"]) <= 300 for status, _body, headers in answers if status == 429)
+
+
+def test_keys_change_under_a_running_server(tmp_path):
+    """A reload brings the new key, and a key set that is broken then leaves the workers of before alone."""
+    path = tmp_path / "keys.json"
+    first, _signs = generate_key(path, "EdDSA", utcnow())
+    body = {"username": "grace", "password": PASSWORD}
+    settings = {"DATABASE_URL": f"sqlite:///{tmp_path / 'x.db'}", "APP_ENV": "testing", "JWT_KEYSET": str(path)}
+
+    with serving(**settings) as (port, process):
+
+        def signs():
+            token = post(port, "/api/v1/auth/login", body)[1]["access_token"]
+            return get_unverified_header(token)["kid"]
+
+        assert post(port, "/api/v1/auth/register", body)[0] == 201
+        assert signs() == first
+        second, _signs = generate_key(path, "ES256", utcnow())
+        activate_key(path, second)
+        process.send_signal(signal.SIGHUP)
+        deadline = time.monotonic() + 15
+        while signs() != second:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+
+        path.write_text("{")
+        process.send_signal(signal.SIGHUP)
+        time.sleep(2)  # a reload takes about one
+        assert signs() == second
+
+    log = secrets_in_logs.LOGS[-1]
+    assert "Not reloaded, the workers of before go on: latchkey cannot start: JWT_KEYSET: is malformed" in log
+    assert "Traceback" not in log
+
+
+@pytest.mark.parametrize("request_bytes", [b"GET /health/live HTTP/1.0\r\n\r\n", b"nonsense\r\n\r\n"])
+def test_no_answer_tells_a_version(port, request_bytes):
+    """Of the server or of what it is made with."""
+    head = send(port, request_bytes).partition(b"\r\n\r\n")[0]
+
+    assert re.search(rb"(gunicorn|python|werkzeug|flask)/?[0-9. ]+", head, re.IGNORECASE) is None
 
 
 def test_bad_settings_stop_gunicorn_at_once():

@@ -18,7 +18,7 @@ from app.errors import ApiError, Code
 from app.extensions import db, execute_write
 from app.logs import log_event
 from app.users.models import User, username_key
-from app.users.passwords import hash_password, is_outdated, verify_password
+from app.users.passwords import hash_password, is_outdated, place_for_hashing, verify_password
 
 PRUNE_A_FEW = 10  # rows of each table that a login or a refresh takes away: more than either adds
 
@@ -48,18 +48,19 @@ def verify_caller(caller: Caller, password: str, client: Client) -> User:
 def _verify(criterion: ColumnElement[bool], username: str, password: str, client: Client) -> User:
     db.session.close()  # what follows takes long: meanwhile the connection is another request's
     attempt = attempt_key(username, client.ip_address)
-    try:
-        reserve_attempt(attempt)
-    except ApiError:
-        log_event("authn_login_lock", level=WARNING)
-        raise
-    try:
-        user = db.session.scalar(select(User).where(criterion))
-        db.session.close()
-        known = verify_password(user.password_hash if user else None, password)
-    except (ApiError, SQLAlchemyError):
-        give_back_attempt(attempt)
-        raise
+    with place_for_hashing():
+        try:
+            reserve_attempt(attempt)
+        except ApiError:
+            log_event("authn_login_lock", level=WARNING)
+            raise
+        try:
+            user = db.session.scalar(select(User).where(criterion))
+            db.session.close()
+            known = verify_password(user.password_hash if user else None, password)
+        except (ApiError, SQLAlchemyError):
+            give_back_attempt(attempt)
+            raise
     if user is None or not known or not user.is_active:
         log_event("authn_login_fail", level=WARNING, user_id=user.id if user else None)
         raise ApiError(Code.invalid_credentials)

@@ -55,7 +55,7 @@ def reserve_attempt(key: str) -> None:
         if row.attempts == 1:
             remove_expired(connection.execute, FailedLogin.key, FailedLogin.expires_at, now, PRUNE_A_FEW)
     if row.attempts > limit:
-        seconds = max(1, math.ceil((row.expires_at - now).total_seconds()))
+        seconds = max(1, math.ceil((row.expires_at - utcnow()).total_seconds()))
         raise ApiError(Code.too_many_attempts, headers={"Retry-After": str(seconds)})
 
 

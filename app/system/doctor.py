@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import click
 from flask import Flask, current_app
+from flask.cli import with_appcontext
 from sqlalchemy import exists, select, text
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -57,6 +58,7 @@ def create_patient(problems: dict[str, str]) -> Flask:
 
 @click.command("doctor")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for a program to read.")
+@with_appcontext
 def doctor(*, as_json: bool) -> None:
     """Check settings, keys, database, migrations, files, clock and cookies.  Exits with 1 where one fails."""
     findings = list(_examine())
@@ -139,13 +141,16 @@ def _check_files() -> Iterator[Finding]:
     if db.engine.dialect.name == "sqlite" and db.engine.url.database:
         path = Path(db.engine.url.database)
         if _is_open(path):
-            yield Finding("files", Status.warning, f"{path} can be read by other users", f"chmod 600 {path}")
+            yield Finding("data", Status.warning, f"{path} can be read by other users", f"chmod 600 {path}")
     if not exposed:
         yield Finding("files", Status.ok, "no secret is open to other users")
 
 
 def _is_open(path: Path) -> bool:
-    return path.is_file() and bool(path.stat().st_mode & stat.S_IRWXO)
+    """Whether other users may have it: by its own mode, in a folder that they may enter."""
+    return (
+        path.is_file() and bool(path.stat().st_mode & stat.S_IRWXO) and bool(path.parent.stat().st_mode & stat.S_IXOTH)
+    )
 
 
 def _check_edges() -> Iterator[Finding]:

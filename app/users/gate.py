@@ -3,9 +3,10 @@
 import os
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as WaitTimeoutError
+from contextlib import contextmanager
 from typing import ParamSpec, TypeVar
 
 from app.errors import ApiError, Code
@@ -14,7 +15,7 @@ Result = TypeVar("Result")
 Params = ParamSpec("Params")
 
 WAIT = 1.0  # seconds for a turn
-NICENESS = 10  # of the hashing threads: whatever else the process serves goes first
+NICENESS = 15  # of the hashing threads: whatever else the process serves goes first
 
 
 def cores() -> int:
@@ -33,6 +34,26 @@ class Gate:
     def __init__(self, slots: int, queue: int) -> None:
         self._room = threading.BoundedSemaphore(slots + queue)
         self._pool = ThreadPoolExecutor(slots, thread_name_prefix="hash", initializer=_step_back)
+        self._mine = threading.local()
+
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        """A place in the queue for all jobs of the block: taken first, so that who finds none costs nothing more.
+
+        Raises:
+            ApiError: 503 `overloaded`, where the queue is full.
+        """
+        if getattr(self._mine, "place", False):
+            yield
+            return
+        if not self._room.acquire(blocking=False):
+            raise ApiError(Code.overloaded)
+        self._mine.place = True
+        try:
+            yield
+        finally:
+            self._mine.place = False
+            self._room.release()
 
     def run(self, job: Callable[Params, Result], *args: Params.args, **kwargs: Params.kwargs) -> Result:
         """What the job returns or raises.
@@ -40,9 +61,7 @@ class Gate:
         Raises:
             ApiError: 503 `overloaded`, where the queue is full or the turn does not come in time.
         """
-        if not self._room.acquire(blocking=False):
-            raise ApiError(Code.overloaded)
-        try:
+        with self.place():
             future = self._pool.submit(job, *args, **kwargs)
             try:
                 return future.result(WAIT)
@@ -50,8 +69,6 @@ class Gate:
                 if future.cancel():
                     raise ApiError(Code.overloaded) from None
                 return future.result()  # its turn has come: it will not take long
-        finally:
-            self._room.release()
 
 
 def _step_back() -> None:

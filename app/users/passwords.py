@@ -2,6 +2,7 @@
 
 import secrets
 import unicodedata
+from contextlib import AbstractContextManager
 from typing import NamedTuple, cast
 
 from argon2 import PasswordHasher
@@ -10,7 +11,7 @@ from flask import Flask, current_app
 
 from app.users.gate import Gate, cores
 
-SPARE_THREADS = 3  # of a worker: what logins that hash or wait leave to all other requests
+SPARE_THREADS = 1 / 8  # of a worker, and 3 at least: what logins that hash or wait leave to all other requests
 
 
 class _Passwords(NamedTuple):
@@ -29,7 +30,8 @@ def init_app(app: Flask) -> None:
     # What is verified where there is no user: made with the parameters in force, so that it costs the same.
     dummy = hasher.hash(secrets.token_hex())
     slots = max(1, cores() // app.config["WEB_CONCURRENCY"])
-    queue = max(1, app.config["THREADS"] - slots - SPARE_THREADS)
+    threads = app.config["THREADS"]
+    queue = max(1, threads - slots - max(3, int(threads * SPARE_THREADS)))
     app.extensions["passwords"] = _Passwords(hasher, dummy, Gate(slots, queue))
 
 
@@ -40,6 +42,15 @@ def _passwords() -> _Passwords:
 def normalize_password(password: str) -> str:
     """NFKC, so that every keyboard's way of writing a character is the same password (NIST SP 800-63B-4)."""
     return unicodedata.normalize("NFKC", password)
+
+
+def place_for_hashing() -> AbstractContextManager[None]:
+    """A place in the queue for the hashes of the block.
+
+    Raises:
+        ApiError: 503 `overloaded`, where too many wait already.
+    """
+    return _passwords().gate.place()
 
 
 def hash_password(password: str) -> str:
