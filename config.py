@@ -72,25 +72,15 @@ class Printable(Validator):
         return value
 
 
-class Origins(Validator):
-    """Exact origins, as browsers send them (RFC 6454 section 6.1): no pattern, no path, not `null` and not `*`."""
+class Each(Validator):
+    """A list whose every word is of that form."""
 
-    ORIGIN = re.compile(r"https?://[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?")
-
-    def __call__(self, value: list[str]) -> list[str]:
-        if not all(self.ORIGIN.fullmatch(origin) for origin in value):
-            raise ValidationError("Must be exact origins such as https://app.example.com, separated by commas.")
-        return value
-
-
-class Hosts(Validator):
-    """Host names, without scheme, port or path; one that begins with a dot stands for its subdomains too."""
-
-    HOST = re.compile(r"\.?[a-z0-9]([a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:]+\]")
+    def __init__(self, pattern: str, message: str) -> None:
+        self.pattern, self.message = re.compile(pattern), message
 
     def __call__(self, value: list[str]) -> list[str]:
-        if not all(self.HOST.fullmatch(host) for host in value):
-            raise ValidationError("Must be host names such as api.example.com, separated by commas.")
+        if not all(self.pattern.fullmatch(word) for word in value):
+            raise ValidationError(self.message)
         return value
 
 
@@ -106,6 +96,16 @@ class SomeOf(Validator):
         return value
 
 
+# Exact origins, as browsers send them (RFC 6454 section 6.1): no pattern, no path, not `null` and not `*`.
+ORIGINS = Each(
+    r"https?://[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?",
+    "Must be exact origins such as https://app.example.com, separated by commas.",
+)
+# One that begins with a dot stands for its subdomains too.
+HOSTS = Each(
+    r"\.?[a-z0-9]([a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:]+\]",
+    "Must be host names such as api.example.com, without scheme and port, separated by commas.",
+)
 LOCATIONS = ("headers", "cookies", "json", "query_string")
 NAME = Regexp(r"[ -~]+\Z", error="Must be printable ASCII, for it stands in a header.")
 
@@ -164,9 +164,9 @@ class Config:
 
     # --- Who is believed ---
     # Origins whose pages may call us, with cookies: https://app.example.com,https://admin.example.com
-    CORS_ORIGINS: Annotated[tuple[str, ...], Origins()] = ()
+    CORS_ORIGINS: Annotated[tuple[str, ...], ORIGINS] = ()
     # Host names that we answer to.  None: any.
-    TRUSTED_HOSTS: Annotated[tuple[str, ...], Hosts()] = ()
+    TRUSTED_HOSTS: Annotated[tuple[str, ...], HOSTS] = ()
     # Proxies in front of us whose X-Forwarded-For, -Proto and -Host count.
     TRUSTED_PROXIES: Annotated[int, Range(min=0, max=10)] = 0
 

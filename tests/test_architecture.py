@@ -35,7 +35,7 @@ ROOMS = {
     r"app\.(http|blueprint|cli|errors)": r"app\.(database|errors|http|strict_json)",
     r"app\.edges": r"app\.auth\.locations",
     r"app\.system\.migrations": r"app\.extensions",
-    r"app\.auth\.claims": r"app\.database",
+    r"app\.auth\.claims": r"app\.(database|strict_json)",
     r"app\.users\.gate": r"app\.errors",
     r"app\.auth\.key_set": r"app\.strict_json",
     r"app\.users\.(password_rules|passwords)": r"app\.users\.(models|gate)|app\.errors",

@@ -135,6 +135,50 @@ class TestLoadConfig:
             monkeypatch.setenv(name, text)
             assert refusal().startswith(f"{name}: ")
 
+    @pytest.mark.parametrize(
+        ("name", "good", "value"),
+        [
+            (
+                "CORS_ORIGINS",
+                "https://a.example, http://localhost:3000",
+                ("https://a.example", "http://localhost:3000"),
+            ),
+            ("CORS_ORIGINS", "", ()),
+            ("TRUSTED_HOSTS", "api.example.com,.example.org,[::1]", ("api.example.com", ".example.org", "[::1]")),
+            ("JWT_TOKEN_LOCATION", "headers , json", ("headers", "json")),
+        ],
+    )
+    def test_a_list_is_separated_by_commas(self, monkeypatch, name, good, value):
+        """With blanks or without."""
+        monkeypatch.setenv(name, good)
+
+        assert tuple(getattr(load_config(), name)) == value
+
+    @pytest.mark.parametrize(
+        ("name", "bad"),
+        [
+            *[
+                ("CORS_ORIGINS", bad)
+                for bad in (
+                    "*",
+                    "null",
+                    "https://a.example/",
+                    "https://*.a.example",
+                    "a.example",
+                    "https://a.com.*",
+                    ",",
+                )
+            ],
+            *[("TRUSTED_HOSTS", bad) for bad in ("https://a.example", "a.example:80", "*", "a b", "a.example,")],
+            *[("JWT_TOKEN_LOCATION", bad) for bad in ("", "cookie", "headers,headers", "headers,", "HEADERS")],
+        ],
+    )
+    def test_each_word_of_a_list_is_judged(self, production, monkeypatch, name, bad):
+        """What looks like a pattern is refused, not matched as one."""
+        monkeypatch.setenv(name, bad)
+
+        assert refusal().startswith(f"{name}: Must be")
+
     def test_one_process_does_not_change_the_next(self, production, monkeypatch):
         """What was read belongs to what was loaded, not to the class."""
         monkeypatch.setenv("REFRESH_GRACE", "0")
@@ -172,6 +216,7 @@ class TestProduction:
             ("short", "is shorter than 32 bytes"),
             ("ab" * 40, "is not random"),
             ("é" * 15, "shorter"),
+            ("a-string-secret-at-least-256-bits-long", "is printed where everybody can read it"),
         ],
     )
     def test_needs_a_good_secret(self, production, monkeypatch, secret, words):
@@ -195,6 +240,14 @@ class TestProduction:
         monkeypatch.setenv(name, value)
 
         assert refusal().startswith(f"{name}: ")
+
+    def test_takes_tokens_from_queries_only_if_told_twice(self, production, monkeypatch):
+        """Addresses end up in histories and logs."""
+        monkeypatch.setenv("JWT_TOKEN_LOCATION", "headers,query_string")
+        assert refusal().startswith("ALLOW_TOKEN_IN_QUERY: ")
+
+        monkeypatch.setenv("ALLOW_TOKEN_IN_QUERY", "true")
+        assert tuple(load_config().JWT_TOKEN_LOCATION) == ("headers", "query_string")
 
     def test_tells_everything_unsafe_at_once(self, production, monkeypatch):
         """Nobody has to start four times to hear of four mistakes."""

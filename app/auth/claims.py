@@ -1,5 +1,6 @@
-"""What a token of ours says: every claim that we set, of the type and in the spelling in which we set it."""
+"""What a token of ours looks like and says: its text, and every claim that we set, as we set it."""
 
+import base64
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -7,10 +8,40 @@ from typing import Any
 from jwt import InvalidTokenError
 
 from app.database import MAX_ID
+from app.strict_json import strict_json
 
 MAX_TIME = 253_402_300_799  # the last second of the year 9999, in seconds since 1970
+MAX_TOKEN_LENGTH = 4096
+_TOKEN = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")  # RFC 7515 section 7.1
 _SUBJECT = re.compile(r"[1-9][0-9]{0,18}")
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+def check_text(token: str) -> None:
+    """Refuse what is no token of ours before anything decodes it, in the one spelling that each has.
+
+    PyJWT would also read UTF-16, the last of two members of one name, and
+    several spellings of one segment (RFC 8725 sections 2.4 and 3.7).
+
+    Raises:
+        InvalidTokenError: where it is something else.
+    """
+    if len(token) > MAX_TOKEN_LENGTH or not _TOKEN.fullmatch(token):
+        raise InvalidTokenError("not of our form")
+    try:
+        header, claims, _signature = map(_segment, token.split("."))
+        sound = isinstance(strict_json(header), dict) and isinstance(strict_json(claims), dict)
+    except ValueError:
+        sound = False
+    if not sound:
+        raise InvalidTokenError("not in the one spelling")
+
+
+def _segment(text: str) -> bytes:
+    content = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    if base64.urlsafe_b64encode(content).rstrip(b"=").decode() != text:  # unused bits of the last character
+        raise ValueError("another spelling")
+    return content
 
 
 def check_claims(claims: Mapping[str, Any]) -> None:

@@ -4,8 +4,6 @@ Flask-JWT-Extended makes and verifies them; the claims that it would accept
 missing or strange are checked here, and every one of its answers is ours.
 """
 
-import base64
-import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, NamedTuple, Protocol, cast
@@ -18,18 +16,14 @@ from sqlalchemy import and_, bindparam, exists, select
 from werkzeug.local import LocalProxy
 
 from app.auth import keys, locations
-from app.auth.claims import check_claims
+from app.auth.claims import check_claims, check_text
 from app.auth.key_set import KINDS
 from app.auth.locations import check_csrf, csrf_value, find_token, set_cookies
 from app.auth.models import RevokedToken, Session
 from app.database import utcnow
 from app.errors import ApiError, Code, error_response
 from app.extensions import db, jwt
-from app.strict_json import strict_json
 from app.users.models import User
-
-MAX_TOKEN_LENGTH = 4096
-_TOKEN = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")  # RFC 7515 section 7.1
 
 
 class Caller(NamedTuple):
@@ -122,37 +116,10 @@ def authenticate(*, refresh: bool = False, optional: bool = False) -> None:
         if optional:
             return
         raise ApiError(Code.authorization_required)
-    _check_text(token)
+    check_text(token)
     request.environ["HTTP_AUTHORIZATION"] = f"Bearer {token}"  # where the library finds it, in its spelling
     verify_jwt_in_request(refresh=refresh)
     check_csrf(get_jwt().get("csrf"))
-
-
-def _check_text(token: str) -> None:
-    """Refuse what is no token of ours before anything decodes it, in the one spelling that each has.
-
-    PyJWT would also read UTF-16, the last of two members of one name, and
-    several spellings of one segment (RFC 8725 sections 2.4 and 3.7).
-
-    Raises:
-        ApiError: 401 `invalid_token`.
-    """
-    if len(token) > MAX_TOKEN_LENGTH or not _TOKEN.fullmatch(token):
-        raise ApiError(Code.invalid_token)
-    try:
-        header, claims, _signature = map(_segment, token.split("."))
-        sound = isinstance(strict_json(header), dict) and isinstance(strict_json(claims), dict)
-    except ValueError:
-        sound = False
-    if not sound:
-        raise ApiError(Code.invalid_token)
-
-
-def _segment(text: str) -> bytes:
-    content = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
-    if base64.urlsafe_b64encode(content).rstrip(b"=").decode() != text:  # unused bits of the last character
-        raise ValueError("another spelling")
-    return content
 
 
 def issue_tokens(user: Identity, grant: Grant, *, fresh: bool, by_cookie: bool = False) -> dict[str, Any]:
