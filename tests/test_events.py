@@ -5,6 +5,7 @@ import logging
 from datetime import timedelta
 
 import pytest
+import secrets_in_logs
 import time_machine
 from conftest import API, PASSWORD, bearer, claims, log_in, refresh, sign_up
 
@@ -152,3 +153,30 @@ class TestEvents:
         assert line["event"] == "authn_login_success"
         assert line["request_id"]
         assert logging.getLevelName(line["level"]) == logging.INFO
+
+
+class TestSecrecy:
+    """The whole suite is watched (conftest); here is shown that the watch is awake."""
+
+    def test_every_line_is_seen(self, client, user):
+        """Events and access lines, with all that a machine would read."""
+        before = len(secrets_in_logs.LOGS)
+        log_in(client, user.username)
+
+        seen = [json.loads(line) for line in secrets_in_logs.LOGS[before:]]
+        assert [line["logger"] for line in seen] == ["app.security", "app.access"]
+
+    @pytest.mark.parametrize(
+        "line",
+        [
+            '{"message": "a key k3y.which-is_secret, shown"}',
+            "GET /?jwt=eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.c2lnbmF0dXJlLW9mLWl0",
+            "the password is correct horse battery staple",
+        ],
+    )
+    def test_a_secret_would_be_found(self, monkeypatch, line):
+        """A key, a token that nobody noted, and a password with blanks in it."""
+        monkeypatch.setattr(secrets_in_logs, "LOGS", [line])
+
+        with pytest.raises(AssertionError):
+            secrets_in_logs.assert_none_of({"k3y.which-is_secret", "correct horse battery staple"})
