@@ -24,7 +24,7 @@ run: install migrate ## Install, migrate, and serve on http://127.0.0.1:8000 (PO
 	@exec $(BIN)/gunicorn wsgi:app
 
 test: .venv/dev ## Install what tests need, and run them
-	$(BIN)/pytest -n auto --cov
+	$(BIN)/pytest -n auto
 
 check: lint types test drift ## Everything that CI checks, on this machine
 

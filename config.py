@@ -296,6 +296,8 @@ def load_config() -> Config:
     except EnvValidationError as error:
         messages = cast("Mapping[str, list[str]]", error.error_messages)
         raise ConfigError({name: " ".join(texts) for name, texts in messages.items()}) from None
+    if config.JWT_KEYSET:
+        config.JWT_KEYSET = str(ROOT / config.JWT_KEYSET)  # wherever the program is started
     if problems := config.problems():
         raise ConfigError(problems)
     return config

@@ -111,6 +111,13 @@ class TestLoadConfig:
         assert (loaded.REFRESH_GRACE, loaded.SINGLE_SESSION) == (0, True)
         assert loaded.DATABASE_URL == "postgresql://h/d"
 
+    @pytest.mark.parametrize(("path", "begins"), [("instance/k", "the project"), ("/k", "the root")])
+    def test_a_key_set_is_found_from_everywhere(self, monkeypatch, path, begins):
+        """A relative path begins at the project, not where the program is started."""
+        monkeypatch.setenv("JWT_KEYSET", path)
+
+        assert str((config.ROOT if begins == "the project" else Path("/")) / path) == load_config().JWT_KEYSET
+
     @pytest.mark.parametrize("name", sorted(RANGES))
     def test_a_number_is_within_its_range(self, monkeypatch, name):
         """Both ends are taken, and one beyond either is refused by name."""

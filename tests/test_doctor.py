@@ -153,6 +153,17 @@ class TestSick:
         assert "too short a secret" not in run.stdout + run.stderr
         assert "Traceback" not in run.stderr
 
+    def test_a_patient_is_told_all_that_is_wrong_with_it(self):
+        """For a program too; nothing else can be looked at."""
+        problems = {"PORT": "Must be a number.", "JWT_SECRET_KEY": "is not set; make one"}
+
+        code, checks = examine(doctor.create_patient(problems))
+
+        assert (code, checks.keys()) == (1, {"settings"})
+        assert checks["settings"] == {
+            "name": "settings", "status": "failure", "message": "JWT_SECRET_KEY is not set", "fix": "make one",
+        }  # fmt: skip
+
     def test_other_commands_refuse_such_settings(self):
         """In one line."""
         env = {"PATH": os.environ["PATH"], "APP_ENV": "production", "FLASK_SKIP_DOTENV": "1"}

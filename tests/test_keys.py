@@ -248,6 +248,14 @@ class TestFile:
 
         assert (run.returncode, run.stderr) == (0, "")
 
+    def test_no_key_at_all(self):
+        """There is nothing to sign with."""
+        config = TestingConfig()
+        config.JWT_SECRET_KEY = ""
+
+        with pytest.raises(KeySetError, match="JWT_SECRET_KEY"):
+            load_keys(create_app(config))
+
 
 class TestRotation:
     def test_nobody_is_logged_out_before_the_retirement(self, client, keyed, path, user):

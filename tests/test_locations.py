@@ -1,7 +1,7 @@
 """Where a token may stand: header, cookies with their CSRF values, body, query."""
 
 import pytest
-from conftest import API, PASSWORD, bearer, claims, error, log_in, me, refresh
+from conftest import API, PASSWORD, bearer, claims, error, log_in, make_admin, me, refresh
 
 ACCESS, REFRESH = "access_token_cookie", "refresh_token_cookie"
 CSRF = {ACCESS: "csrf_access_token", REFRESH: "csrf_refresh_token"}
@@ -246,6 +246,17 @@ class TestAnswers:
         assert browser.send(method, path.format(own=own)).status_code == 200
 
         assert browser.names() == left
+
+    @pytest.mark.parametrize(("method", "body"), [("PATCH", {"is_active": False}), ("DELETE", None)])
+    def test_an_administrator_who_goes_takes_them_along(self, app, client, admin, browser, method, body):
+        """Whether deactivated or deleted, by the same path as anybody else."""
+        make_admin(app, "grace")
+        browser.log_in()
+        own = claims(browser.cookie(ACCESS))["sub"]
+
+        assert browser.send(method, f"users/{own}", json=body).status_code == 200
+
+        assert browser.names() == set()
 
     def test_logout_of_the_refresh_token_clears_its_own(self, browser):
         """The access token lives on until it expires."""

@@ -113,6 +113,8 @@ CHUNKED += b"Transfer-Encoding: chunked\r\n\r\n"
     [
         (b"nonsense\r\n\r\n", 400, "bad_request"),
         (b"GET / HTTP/9.9\r\nHost: a\r\n\r\n", 400, "bad_request"),
+        # The line is logged, and all that is logged is searched for tokens at the end (secrets_in_logs.py).
+        (b"GET /?jwt=eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.c2lnbmF0dXJlLW9 HTTP/9.9\r\n\r\n", 400, "bad_request"),
         (b"GET / HTTP/1.1\r\nHost: a\r\n: x\r\n\r\n", 400, "bad_request"),
         (b"GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: xchunked\r\n\r\n", 400, "bad_request"),
         (b"GET /" + b"a" * 5000 + b" HTTP/1.1\r\nHost: a\r\n\r\n", 414, "uri_too_long"),
@@ -132,6 +134,8 @@ def test_whatever_is_refused_has_the_one_shape(port, request_bytes, status, code
     assert body["request_id"] == headers["X-Request-ID"]
     assert body.keys() - {"errors"} == {"error", "message", "status", "request_id"}
     assert headers["Content-Type"] == "application/json"
+    assert headers["Content-Security-Policy"] == "default-src 'none'; frame-ancestors 'none'"
+    assert headers["X-Content-Type-Options"] == "nosniff"
 
 
 def test_a_client_that_stops_sending_loses_its_thread(port):
