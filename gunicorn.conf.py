@@ -1,5 +1,6 @@
 """How gunicorn serves the application: `gunicorn wsgi:app` reads this file."""
 
+import importlib
 import json
 import logging
 import re
@@ -36,16 +37,43 @@ TOKEN = re.compile(r"eyJ[\w.-]+|(?<=jwt=)[^&\s'\"]+")
 
 
 class Logger(gunicorn.glogging.Logger):  # type: ignore[misc]  # gunicorn ships no types
-    """gunicorn's own, which quotes a request line that it cannot read: without the token in it."""
+    """gunicorn's own, which quotes request lines: without a token in them."""
 
     def setup(self, cfg: Any) -> None:
         super().setup(cfg)
         self.error_log.addFilter(self._mask)
+        self.access_log.addFilter(self._mask)
 
     @staticmethod
     def _mask(record: logging.LogRecord) -> bool:
         record.msg, record.args = TOKEN.sub("…", record.getMessage()), ()
         return True
+
+
+def read_keys() -> bytes | None:
+    """The key set as it stands in its file, sound or not."""
+    try:
+        return Path(_settings.JWT_KEYSET).read_bytes() if _settings.JWT_KEYSET else None
+    except OSError:
+        return None
+
+
+_sound_keys = read_keys()  # the trial has just read it
+
+
+def pre_fork(_server: Any, _worker: Any) -> None:
+    """See to it that a worker that dies while the key set is broken can be replaced all the same."""
+    global _sound_keys  # noqa: PLW0603 -- gunicorn's hooks have nothing else in common
+    keys = read_keys()
+    if keys != _sound_keys and not why_not():
+        _sound_keys = keys
+
+
+def post_fork(_server: Any, _worker: Any) -> None:
+    """Hand it over, in the worker, where the application may be imported."""
+    sys.path.insert(0, str(HERE))
+    keys: Any = importlib.import_module("app.auth.keys")
+    keys.sound_key_set = _sound_keys
 
 
 wsgi_app = "wsgi:app"

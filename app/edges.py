@@ -1,11 +1,19 @@
 """What stands between the world and the program: proxies, host names, pages of other origins, TLS."""
 
+import re
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
 from flask import Flask, Response, request
 from flask_cors import CORS
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from app.auth.locations import CSRF_HEADER
 
+if TYPE_CHECKING:  # not there when the program runs
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+ADDRESS_AND_PORT = re.compile(r"\[([0-9a-fA-F:.]+)\](?::\d+)?|([0-9.]+):\d+")
 HSTS = "max-age=31536000"  # a year: what browsers and the OWASP REST Security Cheat Sheet ask for
 ALLOWED_HEADERS = ["Authorization", "Content-Type", CSRF_HEADER, "If-Match", "If-None-Match", "X-Request-ID"]
 EXPOSED_HEADERS = ["ETag", "Link", "Location", "Retry-After", "WWW-Authenticate", "X-Request-ID"]
@@ -17,7 +25,8 @@ def init_app(app: Flask) -> None:
     hops = app.config["TRUSTED_PROXIES"]
     if hops:
         # The address, the scheme and the host that the outermost proxy of ours saw; what came before is hearsay.
-        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]
+        inner = _without_port(app.wsgi_app)
+        app.wsgi_app = ProxyFix(inner, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]
     app.config["TRUSTED_HOSTS"] = list(app.config["TRUSTED_HOSTS"]) or None  # Flask's own check, 400
     app.after_request(_promise_tls)
     if app.config["CORS_ORIGINS"]:
@@ -30,6 +39,18 @@ def init_app(app: Flask) -> None:
             max_age=PREFLIGHT_AGE,
         )
         app.after_request(_vary_by_origin)
+
+
+def _without_port(inner: "WSGIApplication") -> "WSGIApplication":
+    """Some proxies name a client by address and port: another port is not another client."""
+
+    def application(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        with_port = ADDRESS_AND_PORT.fullmatch(environ.get("REMOTE_ADDR", ""))
+        if with_port:
+            environ["REMOTE_ADDR"] = with_port[1] or with_port[2]
+        return inner(environ, start_response)
+
+    return application
 
 
 def _promise_tls(response: Response) -> Response:

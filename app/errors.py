@@ -42,6 +42,7 @@ class Code(Enum):
     username_taken = 409, "This user name is taken."
     item_exists = 409, "There is an item of that name already."
     last_admin = 409, "The last active administrator must stay."
+    precondition_failed = 412, "It has changed since, or is not what If-Match names."
     payload_too_large = 413, "The request body is too large."
     uri_too_long = 414, "The address is too long."
     unsupported_media_type = 415, "The body must be application/json."

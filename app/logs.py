@@ -1,6 +1,7 @@
 """One line a request on standard output, and the request's id on every line that it caused."""
 
 import logging
+import re
 import sys
 import time
 from typing import Any
@@ -8,6 +9,8 @@ from typing import Any
 import click
 from flask import Flask, Response, g, has_request_context, request
 from pythonjsonlogger.json import JsonFormatter
+
+QUERY = re.compile(r"\?\S+")
 
 _access = logging.getLogger("app.access")
 _security = logging.getLogger("app.security")
@@ -38,6 +41,12 @@ def _formatter(kind: str) -> logging.Formatter:
     )
 
 
+def _mask_query(record: logging.LogRecord) -> bool:
+    """The development server writes down the whole request line; a token may stand in its query."""
+    record.msg, record.args = QUERY.sub("?…", record.getMessage()), ()
+    return True
+
+
 def init_app(app: Flask) -> None:
     """Write in the form that `LOG_FORMAT` names, from `LOG_LEVEL` up."""
     command = click.get_current_context(silent=True)
@@ -47,6 +56,7 @@ def init_app(app: Flask) -> None:
     handler.addFilter(_RequestId())
     app.logger.handlers = [handler]  # of this application alone: the loggers of others are theirs
     app.logger.setLevel(app.config["LOG_LEVEL"])
+    logging.getLogger("werkzeug").addFilter(_mask_query)
     app.before_request(_start_clock)
     app.after_request(_log_request)
 

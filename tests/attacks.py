@@ -8,20 +8,26 @@ import hmac
 import json
 import re
 import secrets
+import sys
 import time
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from jwt.algorithms import get_default_algorithms
-
-from app.auth.key_set import KINDS, SECRET_KID, make_key
 
 CATALOGUE = Path(__file__).parent / "hostile" / "jwt_attacks.json"
 HASHES = {"HS256": "sha256", "HS384": "sha384", "HS512": "sha512"}
 SIGNERS = get_default_algorithms()
 RAW = "@raw@"
+MAKERS = {
+    "HS256": lambda: secrets.token_bytes(32),
+    "RS256": lambda: rsa.generate_private_key(65537, 2048),
+    "ES256": lambda: ec.generate_private_key(ec.SECP256R1()),
+    "EdDSA": ed25519.Ed25519PrivateKey.generate,
+}
 
 
 def recipes():
@@ -48,23 +54,62 @@ def sign(content, algorithm, key):
     return SIGNERS[algorithm].sign(content, key)
 
 
+_reached = None  # while somebody watches: what this process opens, connects to and starts
+
+
+def _note(event, args):
+    if _reached is not None and event in {
+        "open",
+        "socket.connect",
+        "socket.getaddrinfo",
+        "subprocess.Popen",
+        "os.system",
+    }:
+        _reached.append((event, args[1] if event == "socket.connect" else args[0]))
+
+
+sys.addaudithook(_note)
+
+
+@contextmanager
+def watching_what_is_reached():
+    """The files that are opened meanwhile, and the hosts and programs that are called."""
+    global _reached  # noqa: PLW0603 -- an audit hook stays for as long as the process lives
+    _reached = reached = []
+    try:
+        yield reached
+    finally:
+        _reached = None
+
+
+def make_key_set(path, algorithm, kid):
+    """A key set file with one key, which signs.  Returns the key."""
+    key = MAKERS[algorithm]()
+    jwk = SIGNERS[algorithm].to_jwk(key, as_dict=True) | {"kid": kid, "alg": algorithm, "use": "sig"}
+    path.touch(mode=0o600)
+    path.write_text(json.dumps({"signing_kid": kid, "keys": [jwk]}), encoding="utf-8")
+    return key
+
+
 class Keys:
-    """Ours, as far as it may be known, and those of an attacker."""
+    """Ours, as far as it may be known, and those of an attacker.
 
-    def __init__(self, jwk, secret):
+    Args:
+        algorithm: by which the server signs.
+        kid: of the key that signs.
+        server: that key; nothing, where it is the secret.
+        secret: JWT_SECRET_KEY.
+        shown: the JWK that the server shows to everybody; nothing, where it shows none.
+    """
+
+    def __init__(self, algorithm, kid, server, secret, shown):
+        self.algorithm, self.kid, self.shown = algorithm, kid, shown
         self.secret = secret.encode()
-        self.algorithm = jwk["alg"] if jwk else "HS256"
-        self.kid = jwk["kid"] if jwk else SECRET_KID
-        self._server = make_key(jwk) if jwk else None
-
-    @property
-    def server(self):
-        return self._server.signing.key if self._server else self.secret
+        self.server = server or self.secret
 
     @cached_property
     def attacker(self):
-        jwk = KINDS[self.algorithm].generate() | {"kid": "attacker", "alg": self.algorithm}
-        return make_key(jwk).signing.key
+        return MAKERS[self.algorithm]()
 
     @cached_property
     def attacker_hs(self):
@@ -76,7 +121,7 @@ class Keys:
 
     @property
     def server_or_attacker_hs(self):
-        return self.attacker_hs if self._server else self.secret
+        return self.secret if self.algorithm in HASHES else self.attacker_hs
 
     @property
     def env_secret(self):
@@ -87,7 +132,7 @@ class Keys:
         return b"a-string-secret-at-least-256-bits-long"
 
     def _public(self, encoding, form):
-        return self._server.verifying.key.public_bytes(encoding, form)
+        return self.server.public_key().public_bytes(encoding, form)
 
     @property
     def public_pem(self):
@@ -111,11 +156,11 @@ class Keys:
 
     @property
     def public_jwk_json(self):
-        return json.dumps(self._server.public).encode()
+        return json.dumps(self.shown).encode()
 
     @property
     def public_modulus(self):
-        return unb64(self._server.public["n"])
+        return unb64(self.shown["n"])
 
     def named(self, name):
         if name.startswith("literal:"):
@@ -215,7 +260,9 @@ class Forge:
             "claims_open": json.dumps(self.claims)[:-1],
         }
         text = re.sub(r"\$\{nest:(.):(\d+)\}", lambda match: match[1] * int(match[2]), text)
-        return re.sub(r"\$\{(\w+)\}", lambda match: str(known[match[1]]), text)
+        text = re.sub(r"\$\{(\w+)\}", lambda match: str(known[match[1]]), text)
+        assert "${" not in text, "a value of the catalogue that nobody expands"
+        return text
 
     def _edit(self, part, what, step):
         self._edited = True
@@ -269,8 +316,6 @@ class Forge:
     def _token_replace(self, step):
         old = step["old"] if step.get("regex") else re.escape(step["old"])
         self.text = re.sub(old, step["new"], self.text)
-        if step.get("regex") and step["old"] == ".$":
-            self.text = self.text.rstrip(".")
 
     def _token_append(self, step):
         self._segments(lambda segment: segment + step["text"], step)

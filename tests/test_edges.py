@@ -125,6 +125,23 @@ class TestProxies:
         assert self.address(behind, bearer(response.json["access_token"])) == address
         assert ("Strict-Transport-Security" in response.headers) is (hops > 0)
 
+    @pytest.mark.parametrize(
+        ("forwarded", "address"),
+        [
+            ("198.51.100.7:5000", "198.51.100.7"),
+            ("[2001:db8::1]:99", "2001:db8::1"),
+            ("[2001:db8::1]", "2001:db8::1"),
+            ("2001:db8::1", "2001:db8::1"),
+        ],
+    )
+    def test_a_port_does_not_count(self, another, forwarded, address):
+        """Some proxies name it; a client with another port is the same client."""
+        behind = another(TRUSTED_PROXIES=1)
+        client = behind.test_client()
+        client.environ_base["HTTP_X_FORWARDED_FOR"] = forwarded
+
+        assert self.address(behind, sign_up(client, "grace").headers) == address
+
     def test_nonsense_is_no_fault(self, another):
         """An address that is none is kept as it came, within its length."""
         behind = another(TRUSTED_PROXIES=1)

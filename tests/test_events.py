@@ -129,6 +129,30 @@ class TestEvents:
         [line] = events()
         assert (line["event"], line["user_id"], line["by"]) == ("authz_change", user.id, "command line")
 
+    def test_a_single_session(self, app, client, user, events):
+        """A login that ends the others says so."""
+        app.config["SINGLE_SESSION"] = True
+        events()
+        log_in(client, "grace")
+
+        assert names(events()) == ["authn_login_success", "session_ended"]
+
+    def test_a_deactivation(self, client, user, admin, events):
+        """Ends every session of the user."""
+        events()
+        client.patch(f"{API}/users/{user.id}", json={"is_active": False}, headers=admin.headers)
+
+        changed, ended = events()
+        assert (changed["event"], changed["is_active"]) == ("authz_change", False)
+        assert (ended["event"], ended["user_id"], ended["sessions"]) == ("session_ended", user.id, "all")
+
+    def test_the_development_server_shows_no_query(self, client):
+        """It writes down each request line; a token may stand in it."""
+        record = logging.LogRecord("werkzeug", logging.INFO, "", 0, '"GET /x?jwt=%s HTTP/1.1" 200', ("secret",), None)
+
+        assert logging.getLogger("werkzeug").filter(record)
+        assert record.getMessage() == '"GET /x?… HTTP/1.1" 200'
+
     def test_a_sign_up(self, client, events):
         """An account, and its first session."""
         user = sign_up(client, "new")

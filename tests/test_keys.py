@@ -142,6 +142,45 @@ class TestCommands:
         assert kids < read_key_set(path).keys.keys()
         assert [file.name for file in path.parent.iterdir()] == ["keys.json"]
 
+    def test_those_who_could_read_it_still_can(self, path):
+        """Its owner, its group and its mode stay; and a link goes on leading to it."""
+        add_key(path)
+        path.chmod(0o640)
+        link = path.with_name("link.json")
+        link.symlink_to(path)
+
+        add_key(link)
+
+        assert stat.S_IMODE(path.stat().st_mode) == 0o640
+        assert link.is_symlink()
+        assert len(read_key_set(path).keys) == 2
+
+    def test_what_was_bad_before_can_be_mended(self, run, path):
+        """A key that is too weak is replaced, activated over and retired; no step asks for what is not there yet."""
+        path.touch(mode=0o600)
+        path.write_text(json.dumps(document({"kty": "oct", "alg": "HS256", "k": "c2hvcnQ"})))
+
+        code, kid, _ = run("generate", "--algorithm", "EdDSA")
+        assert code == 0
+        assert run("activate", kid.strip())[0] == 0
+        assert run("retire", "k")[0] == 0
+
+        assert read_key_set(path).keys.keys() == {kid.strip()}
+
+    def test_the_secret_may_go_on_signing(self, run, path, app, another, user):
+        """While the set is brought to every machine, nobody signs what some cannot verify yet."""
+        kid = run("generate", "--algorithm", "EdDSA")[1].strip()
+        assert run("activate", "secret")[0] == 0
+        client = another(JWT_KEYSET=str(path)).test_client()
+        assert get_unverified_header(log_in(client, user.username).access_token)["kid"] == "secret"
+
+        alone = TestingConfig()
+        alone.JWT_KEYSET, alone.JWT_SECRET_KEY = str(path), ""
+        with pytest.raises(KeySetError, match="JWT_SECRET_KEY sign"):
+            load_keys(create_app(alone))
+        assert run("activate", kid)[0] == 0
+        load_keys(create_app(alone))
+
     def test_a_change_that_fails_leaves_the_file_as_it_was(self, path, monkeypatch):
         """A full disk in the middle of it, for one."""
         add_key(path)
@@ -256,6 +295,22 @@ class TestFile:
         with pytest.raises(KeySetError, match="JWT_SECRET_KEY"):
             load_keys(create_app(config))
 
+    @pytest.mark.parametrize("breaking", ["{", ""])
+    def test_a_process_that_takes_anothers_place(self, path, caplog, monkeypatch, breaking):
+        """Has what the other one had, where the file is broken by now."""
+        kid = add_key(path)
+        monkeypatch.setattr(keys, "sound_key_set", path.read_bytes())
+        path.write_text(breaking)
+        config = TestingConfig()
+        config.JWT_KEYSET = str(path)
+        app = create_app(config)
+
+        load_keys(app)
+
+        with app.app_context():
+            assert keys.signing_key().kid == kid
+        assert "stay in force" in caplog.text
+
 
 class TestRotation:
     def test_nobody_is_logged_out_before_the_retirement(self, client, keyed, path, user):
@@ -358,6 +413,13 @@ class TestPublicKeys:
         assert {jwk["alg"] for jwk in shown} == {"EdDSA", "ES256", "RS256"}
         assert not any(PRIVATE & jwk.keys() for jwk in shown)
         assert {jwk["use"] for jwk in shown} == {"sig"}
+
+    def test_another_state_was_asked_for(self, keyed):
+        """412 in the one shape, and nothing that a cache would keep."""
+        response = keyed.test_client().get(self.URL, headers={"If-Match": '"x"'})
+
+        assert error(response) == (412, "precondition_failed")
+        assert response.headers["Cache-Control"] == "no-store"
 
     def test_may_be_kept_for_a_while(self, keyed):
         """And asked for again by their tag."""

@@ -303,6 +303,15 @@ class TestAnswers:
 
         assert browser.names() == NAMES
 
+    def test_two_users_are_never_mixed(self, browser, other):
+        """Where a fresh login begins a session of its own, the refresh cookie of another one goes."""
+        body = {"username": other.username, "password": PASSWORD}
+
+        assert browser.send("POST", "auth/fresh-login", json=body).status_code == 200
+
+        assert browser.send("GET", "users/me").json["username"] == other.username
+        assert browser.names() == {ACCESS, CSRF[ACCESS]}
+
 
 class TestOrder:
     def test_the_header_wins(self, browser, other):

@@ -158,6 +158,16 @@ class TestGate:
         with pytest.raises(ZeroDivisionError):
             Gate(1, 1).run(lambda: 1 // 0)
 
+    def test_a_process_that_may_not_step_back_hashes_all_the_same(self, monkeypatch):
+        """One that runs at a lower priority than that already, for one."""
+
+        def refuse(*_args):
+            raise PermissionError
+
+        monkeypatch.setattr("os.setpriority", refuse)
+
+        assert Gate(1, 1).run(str, 7) == "7"
+
     def test_overload_is_a_503(self, another, user, monkeypatch):
         """With the seconds after which to try again, and everything else is served."""
         crowded = another()

@@ -243,6 +243,11 @@ def test_keys_change_under_a_running_server(tmp_path):
         time.sleep(2)  # a reload takes about one
         assert signs() == second
 
+        [worker] = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        os.kill(int(worker), signal.SIGKILL)
+        wait_until_ready(process, port)
+        assert signs() == second  # the one that took its place has the keys of before, too
+
     log = secrets_in_logs.LOGS[-1]
     assert "Not reloaded, the workers of before go on: latchkey cannot start: JWT_KEYSET: is malformed" in log
     assert "Traceback" not in log

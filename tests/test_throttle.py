@@ -1,5 +1,6 @@
 """Failed logins: how they are counted, for whom, and when they are forgotten."""
 
+import re
 from datetime import timedelta
 
 import pytest
@@ -52,6 +53,22 @@ class TestLimit:
 
         assert error(attempt(client)) == STOPPED
 
+    @pytest.mark.parametrize("spelling", ["grace ", " grace", "grace   "])
+    def test_a_name_with_blanks_is_another_name(self, app, client, user, spelling):
+        """Nobody's: on MariaDB too, which finds a row by it, and which would begin a new count for each."""
+        assert error(attempt(client, username=spelling, password=PASSWORD)) == WRONG
+        assert attempt(client, password=PASSWORD).status_code == 200
+
+    def test_a_rename_begins_no_new_count(self, client, user):
+        """Whoever holds a stolen token guesses the password no faster for it."""
+        change = {"current_password": "wrong", "new_password": "another long one"}
+        for number in range(5):
+            renamed = client.patch(f"{API}/users/me", json={"username": f"grace{number}"}, headers=user.headers)
+            assert renamed.status_code == 200
+            assert error(client.put(f"{API}/auth/password", json=change, headers=user.headers)) == WRONG
+
+        assert error(client.put(f"{API}/auth/password", json=change, headers=user.headers)) == STOPPED
+
     def test_the_owner_gets_in_from_elsewhere(self, client, user):
         """Whoever guesses locks out nobody but himself."""
         exhaust(client)
@@ -72,11 +89,12 @@ class TestLimit:
             ("2001:db8::1", "2001:db8:0:1::1", False),
             ("192.0.2.1", "::ffff:192.0.2.1", True),
             ("192.0.2.1", "192.0.2.2", False),
-            (None, "nonsense", False),
+            (None, "nonsense", True),
+            ("192.0.2.1", "nonsense", False),
         ],
     )
     def test_an_address_is_what_one_subscriber_has(self, one, two, same):
-        """Of IPv6 that is a network."""
+        """Of IPv6 that is a network; and all that is no address is one."""
         assert (attempt_key("grace", one) == attempt_key("grace", two)) is same
 
     def test_a_success_forgets_the_failures(self, app, client, user):
@@ -142,13 +160,48 @@ class TestLimit:
         exhaust(client)
         assert error(attempt(client)) == STOPPED
 
+    @pytest.mark.parametrize("fault", [ApiError(Code.overloaded), OperationalError("INSERT", {}, Exception("locked"))])
+    def test_neither_does_one_that_was_right(self, client, user, monkeypatch, fault):
+        """Whatever fails behind the password is not the owner's fault."""
+
+        def fail(*_args, **_options):
+            raise fault
+
+        change = {"current_password": PASSWORD, "new_password": "another long one"}
+        with monkeypatch.context() as patch:
+            patch.setattr("app.auth.routes.start_session", fail)
+            patch.setattr("app.auth.service.hash_password", fail)
+            for _ in range(7):
+                assert attempt(client, password=PASSWORD).status_code == 503
+                assert client.put(f"{API}/auth/password", json=change, headers=user.headers).status_code == 503
+        assert attempt(client, password=PASSWORD).status_code == 200
+
+    def test_no_transaction_is_open_while_a_password_is_hashed(self, client, user, monkeypatch):
+        """On SQLite it would stop every writer, elsewhere it would hold a connection that others need."""
+        seen = []
+
+        def watch(function):
+            def watched(*args):
+                seen.append(db.session().in_transaction())
+                return function(*args)
+
+            return watched
+
+        for name in ("verify_password", "hash_password"):
+            monkeypatch.setattr(f"app.auth.service.{name}", watch(getattr(passwords, name)))
+        change = {"current_password": PASSWORD, "new_password": "another long one"}
+
+        assert client.put(f"{API}/auth/password", json=change, headers=user.headers).status_code == 200
+        assert seen == [False, False]
+
     def test_the_table_tells_nobody_who_was_tried(self, app, client):
         """Neither the name, which may be a password typed into the wrong field, nor the address."""
         attempt(client, username="hunter2hunter2")
 
         with app.app_context():
-            assert db.session.scalars(select(FailedLogin.key)).all() == [attempt_key("hunter2hunter2", "192.0.2.1")]
-        assert "hunter2" not in attempt_key("hunter2hunter2", "192.0.2.1")
+            [key] = db.session.scalars(select(FailedLogin.key))
+        assert key == attempt_key("name hunter2hunter2", "192.0.2.1")
+        assert re.fullmatch("[0-9a-f]{64}", key)
 
     def test_counting_is_one_statement(self, app, client, user):
         """Neither read first and written then, nor written twice."""

@@ -111,12 +111,20 @@ def read_key_set(path: Path) -> KeySet:
     Raises:
         KeySetError: where it is not there, open to others, malformed, or has no key that signs.
     """
-    document = _read(path)
+    return parse_key_set(_read(path))
+
+
+def parse_key_set(document: Mapping[str, Any]) -> KeySet:
+    """The key set of a document that was read.
+
+    Raises:
+        KeySetError: where a key is bad, or none signs.
+    """
     keys = [make_key(jwk) for jwk in document["keys"]]
     by_kid = {key.kid: key for key in keys}
     if len(by_kid) != len(keys) or SECRET_KID in by_kid:
         raise KeySetError(f"two keys have one kid, or one is called {SECRET_KID}; give each a name of its own")
-    if document["signing_kid"] not in by_kid:
+    if document["signing_kid"] not in {*by_kid, SECRET_KID}:
         raise KeySetError("no key of it signs; choose one: flask keys activate KID")
     return KeySet(by_kid, document["signing_kid"])
 
@@ -130,11 +138,21 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         if is_exposed(path):
             raise KeySetError(f"is open to other users; close it: chmod 600 {path}")
-        document = strict_json(path.read_bytes())
+        return read_document(path.read_bytes())
     except FileNotFoundError:
         raise KeySetError("is not there; make one: flask keys generate --algorithm EdDSA") from None
     except OSError as error:
         raise KeySetError(f"cannot be read ({error.strerror}); give it to the user that runs this, mode 600") from None
+
+
+def read_document(content: bytes) -> dict[str, Any]:
+    """The members of a key set file.
+
+    Raises:
+        KeySetError: where it is none.
+    """
+    try:
+        document = strict_json(content)
     except ValueError as error:
         raise KeySetError(f"is malformed ({error}); restore it from a backup, or make a new one") from None
     match document:
@@ -146,25 +164,45 @@ def _read(path: Path) -> dict[str, Any]:
 @contextmanager
 def _changing(path: Path, *, new: bool = False) -> Iterator[dict[str, Any]]:
     """The document to change.  One command at a time; what it makes of it replaces the file in one step."""
+    path = path.resolve()  # a link goes on leading to it
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         fcntl.flock(folder, fcntl.LOCK_EX)
-        document = {"signing_kid": None, "keys": []} if new and not path.exists() else _read(path)
+        before = path.stat() if path.exists() or not new else None
+        document = _read(path) if before else {"signing_kid": None, "keys": []}
+        was_sound = before is None or _is_sound(document)
         yield document
-        draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-        try:
-            descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                json.dump(document, file, indent=2)
-                file.flush()
-                os.fsync(file.fileno())
-            read_key_set(draft)  # never leave behind what no worker could read
-            draft.replace(path)
-            os.fsync(folder)
-        finally:
-            draft.unlink(missing_ok=True)
+        if was_sound:  # what was bad before may be mended step by step
+            parse_key_set(document)
+        _replace(path, json.dumps(document, indent=2), before)
+        os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def _is_sound(document: Mapping[str, Any]) -> bool:
+    try:
+        parse_key_set(document)
+    except KeySetError:
+        return False
+    return True
+
+
+def _replace(path: Path, text: str, before: os.stat_result | None) -> None:
+    """Write the file anew, for those who could read it before and for nobody else."""
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    try:
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            if before is not None:
+                os.fchown(descriptor, before.st_uid, before.st_gid)
+                os.fchmod(descriptor, before.st_mode & 0o640)
+            file.write(text)
+            file.flush()
+            os.fsync(descriptor)
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 def generate_key(path: Path, algorithm: str, now: datetime) -> tuple[str, bool]:
@@ -180,7 +218,8 @@ def generate_key(path: Path, algorithm: str, now: datetime) -> tuple[str, bool]:
 def activate_key(path: Path, kid: str) -> None:
     """Make it the key that signs; the one before goes on verifying."""
     with _changing(path) as document:
-        _find(document, kid)
+        if kid != SECRET_KID:  # JWT_SECRET_KEY may go on signing while the set is brought to every machine
+            _find(document, kid)
         document["signing_kid"] = kid
 
 

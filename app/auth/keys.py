@@ -1,6 +1,7 @@
 """The keys in force in this process: what signs, what verifies, and what strangers may see."""
 
 import base64
+import logging
 import time
 from pathlib import Path
 from typing import Any, cast
@@ -8,8 +9,13 @@ from typing import Any, cast
 from flask import Flask, current_app, g
 from jwt import PyJWK
 
-from app.auth.key_set import SECRET_KID, Key, KeySet, KeySetError, read_key_set
+from app.auth.key_set import SECRET_KID, Key, KeySet, KeySetError, parse_key_set, read_document, read_key_set
 from app.logs import log_event
+
+_log = logging.getLogger("app.keys")
+
+# What a worker that takes another's place falls back on: gunicorn.conf.py sets it, where the file was sound.
+sound_key_set: bytes | None = None
 
 CHECK_EVERY = 5  # seconds: a change of the file is in force in every worker after at most so long
 
@@ -27,22 +33,37 @@ class KeyRing:
         self._version: object = None
         self._checked_at = 0.0
 
-    def load(self) -> None:
-        """Read the key set for the first time.
+    def load(self, sound: bytes | None = None) -> None:
+        """Read the keys for the first time.
+
+        Args:
+            sound: what stood in the file when it was last sound, for a process that takes the place of another.
 
         Raises:
-            KeySetError: where it cannot be used.
+            KeySetError: where they cannot be used.
         """
+        try:
+            self._current = self._read()
+        except KeySetError as error:
+            if sound is None:
+                raise
+            self._current = self._with_secret(parse_key_set(read_document(sound)))
+            _tell_broken(error)
+
+    def _read(self) -> KeySet:
         if self.path is None:
             if self._secret is None:
                 raise KeySetError("names no file, and there is no JWT_SECRET_KEY either")
-            self._current = KeySet({SECRET_KID: self._secret}, SECRET_KID)
-            return
-        version = _version(self.path)
-        found = read_key_set(self.path)
+            return KeySet({SECRET_KID: self._secret}, SECRET_KID)
+        self._version = _version(self.path)  # before it is read: what changes meanwhile is seen the next time
+        return self._with_secret(read_key_set(self.path))
+
+    def _with_secret(self, found: KeySet) -> KeySet:
         before = {SECRET_KID: self._secret} if self._secret else {}
-        self._current = KeySet({**before, **found.keys}, found.signing_kid)
-        self._version = version
+        keys = {**before, **found.keys}
+        if found.signing_kid not in keys:
+            raise KeySetError("lets JWT_SECRET_KEY sign, which is not set; set it, or: flask keys activate KID")
+        return KeySet(keys, found.signing_kid)
 
     def current(self, *, looking_for: str | None = None) -> KeySet:
         """The keys of now.  The file is looked at every few seconds, and at once for a name that is not known yet."""
@@ -56,16 +77,18 @@ class KeyRing:
         return cast("KeySet", self._current)
 
     def _look(self, path: Path) -> None:
-        version = _version(path)
-        if version == self._version:
+        if _version(path) == self._version:
             return
         try:
-            self.load()
-        except KeySetError as error:
-            self._version = version  # told once for each change
-            current_app.logger.error("JWT_KEYSET %s. The keys of before stay in force.", error)  # noqa: TRY400 -- no bug
+            self._current = self._read()
+        except KeySetError as error:  # told once for each change
+            _tell_broken(error)
         else:
-            log_event("key_set_changed", kids=sorted(cast("KeySet", self._current).keys))
+            log_event("key_set_changed", kids=sorted(self._current.keys))
+
+
+def _tell_broken(error: KeySetError) -> None:
+    _log.error("JWT_KEYSET %s. The keys of before stay in force.", error)
 
 
 def _version(path: Path) -> object:
@@ -95,7 +118,7 @@ def load_keys(app: Flask) -> None:
     Raises:
         KeySetError: where they cannot be used.
     """
-    app.extensions["keys"].load()
+    app.extensions["keys"].load(sound_key_set)
 
 
 def ring() -> KeyRing:

@@ -157,13 +157,17 @@ def set_cookies(tokens: Mapping[str, tuple[str, str, int]]) -> None:
 
 
 def clear_cookies(*kinds: str) -> None:
-    """Let the browser forget the tokens, if the caller came by cookie.
+    """Let the browser forget the tokens, if the caller came by cookie.  Arguments as of `expire_cookies`."""
+    if came_by_cookie():
+        expire_cookies(*kinds)
+
+
+def expire_cookies(*kinds: str) -> None:
+    """Let the browser forget the tokens.
 
     Args:
         kinds: `"access"` or `"refresh"`; both, where none is named.
     """
-    if not came_by_cookie():
-        return
     locations = _locations()
 
     @after_this_request

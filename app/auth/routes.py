@@ -6,7 +6,7 @@ from flask import current_app, request
 from sqlalchemy import delete, select
 
 from app.auth.guards import fresh_login_required, live_login_optional, login_required, refresh_required, switched_on
-from app.auth.locations import came_by_cookie, clear_cookies, require_cookies
+from app.auth.locations import came_by_cookie, clear_cookies, expire_cookies, require_cookies
 from app.auth.models import Session
 from app.auth.schemas import (
     AccessTokenSchema,
@@ -29,7 +29,6 @@ from app.auth.service import (
     revoke_token,
     start_session,
     stop_renewal,
-    verify_caller,
     verify_login,
 )
 from app.auth.tokens import Grant, caller, is_anonymous, issue_tokens
@@ -97,6 +96,8 @@ def login(credentials: dict[str, str], args: dict[str, bool]) -> dict[str, Any]:
         end_sessions(user.id, but=grant.session_id)
     db.session.commit()
     log_event("authn_login_success", user_id=user.id, session_id=grant.session_id)
+    if current_app.config["SINGLE_SESSION"]:
+        log_event("session_ended", user_id=user.id, session_id=grant.session_id, sessions="others")
     return issue_tokens(user, grant, fresh=True, by_cookie=by_cookie) | {"user": user}
 
 
@@ -118,6 +119,8 @@ def fresh_login(credentials: dict[str, str], args: dict[str, bool]) -> dict[str,
     else:
         lasts = current_app.config["JWT_ACCESS_TOKEN_EXPIRES"]
         grant = start_session(user, _client(), lasts=lasts, renewable=False)
+        if by_cookie:
+            expire_cookies("refresh")  # it is another session's, or nobody's
     db.session.commit()
     log_event("authn_login_success", user_id=user.id, session_id=grant.session_id)
     return issue_tokens(user, grant, fresh=True, by_cookie=by_cookie)
@@ -189,8 +192,7 @@ def change_password(passwords: dict[str, str]) -> dict[str, Any]:
     """Change the password: every session ends, and a new one starts."""
     if resembles(passwords["new_password"], caller.username):
         raise invalid("json", "new_password", RESEMBLES)
-    user = verify_caller(caller, passwords["current_password"], _client())
-    replace_password(user, passwords["new_password"])
+    user = replace_password(caller, passwords["current_password"], passwords["new_password"], _client())
     end_sessions(user.id)
     grant = _start_login(user)
     db.session.commit()

@@ -37,36 +37,53 @@ def verify_login(username: str, password: str, client: Client) -> User:
         ApiError: 401 `invalid_credentials`, the same at the same cost whatever is wrong;
             429 `too_many_attempts`; 503 `overloaded`.
     """
-    return _verify(User.username_key == username_key(username), username, password, client)
+    key = username_key(username)
+    user = _find(User.username_key == key)
+    if user is not None and user.username_key != key:
+        user = None  # MariaDB finds `grace` for `grace ` too
+    return _verify(user, key, password, client)
 
 
-def verify_caller(caller: Caller, password: str, client: Client) -> User:
-    """The caller, once more by their password.  Raises as `verify_login` does."""
-    return _verify(User.id == caller.id, caller.username, password, client)
+def replace_password(caller: Caller, current: str, new: str, client: Client) -> User:
+    """Verify the caller's password and replace it; every session that began with it is still to be ended.
+
+    Raises:
+        ApiError: as `verify_login` does.
+    """
+    with place_for_hashing():  # for both hashes: who has got as far as the second one is not sent away
+        user = _verify(_find(User.id == caller.id), caller.username, current, client)
+        password_hash = hash_password(new)
+    _hold(user, password_hash=password_hash, password_version=User.password_version + 1)
+    user.password_version += 1
+    return user
 
 
-def _verify(criterion: ColumnElement[bool], username: str, password: str, client: Client) -> User:
-    db.session.close()  # what follows takes long: meanwhile the connection is another request's
-    attempt = attempt_key(username, client.ip_address)
+def _find(criterion: ColumnElement[bool]) -> User | None:
+    user = db.session.scalar(select(User).where(criterion))
+    db.session.close()  # a hash takes long: meanwhile the connection is another request's
+    return user
+
+
+def _verify(user: User | None, name: str, password: str, client: Client) -> User:
+    # Under the account, not its name: neither a rename nor another spelling begins a new count.
+    attempt = attempt_key(f"user {user.id}" if user else f"name {name}", client.ip_address)
     with place_for_hashing():
         try:
             reserve_attempt(attempt)
         except ApiError:
-            log_event("authn_login_lock", level=WARNING)
+            log_event("authn_login_lock", level=WARNING, user_id=user.id if user else None)
             raise
         try:
-            user = db.session.scalar(select(User).where(criterion))
-            db.session.close()
             known = verify_password(user.password_hash if user else None, password)
-        except (ApiError, SQLAlchemyError):
+        except ApiError:
             give_back_attempt(attempt)
             raise
-    if user is None or not known or not user.is_active:
-        log_event("authn_login_fail", level=WARNING, user_id=user.id if user else None)
-        raise ApiError(Code.invalid_credentials)
-    if is_outdated(user.password_hash):
-        _renew_hash(user, password)
-    forget_failures(attempt)
+        if user is None or not known or not user.is_active:
+            log_event("authn_login_fail", level=WARNING, user_id=user.id if user else None)
+            raise ApiError(Code.invalid_credentials)
+        forget_failures(attempt)
+        if is_outdated(user.password_hash):
+            _renew_hash(user, password)
     return user
 
 
@@ -82,16 +99,6 @@ def _renew_hash(user: User, password: str) -> None:
             )
     except (ApiError, SQLAlchemyError) as error:
         current_app.logger.warning("A password hash could not be renewed: %s", type(error).__name__)
-
-
-def replace_password(user: User, password: str) -> None:
-    """Store a new password, if the one that was verified is still the user's.
-
-    Raises:
-        ApiError: 401 `invalid_credentials`, where another request was faster.
-    """
-    _hold(user, password_hash=hash_password(password), password_version=User.password_version + 1)
-    user.password_version += 1
 
 
 def _hold(user: User, **changes: Any) -> None:

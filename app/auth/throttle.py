@@ -14,23 +14,27 @@ from app.auth.models import FailedLogin
 from app.auth.pruning import remove_expired
 from app.database import UTCDateTime, utcnow
 from app.errors import ApiError, Code
-from app.extensions import db, execute_write
-from app.users.models import username_key
+from app.extensions import db
 
 IPV6_NETWORK = 64  # bits: what one subscriber has (RFC 6177); with single addresses nobody would ever be stopped
 PRUNE_A_FEW = 2  # rows that a new counter takes away: more than it adds
 
 
-def attempt_key(username: str, address: str | None) -> str:
-    """What an attempt is counted under.  A hash, so that the table tells nobody who was tried from where."""
-    return hashlib.sha256(f"{username_key(username)}\0{_network(address)}".encode()).hexdigest()
+def attempt_key(who: str, address: str | None) -> str:
+    """What an attempt is counted under.  A hash, so that the table tells nobody who was tried from where.
+
+    Args:
+        who: the account, or a name that nobody has.
+        address: where the attempt comes from.
+    """
+    return hashlib.sha256(f"{who}\0{_network(address)}".encode()).hexdigest()
 
 
 def _network(address: str | None) -> str:
     try:
         parsed = ipaddress.ip_address(address or "")
     except ValueError:
-        return address or ""
+        return ""  # all that is no address counts as one
     if isinstance(parsed, ipaddress.IPv6Address):
         if parsed.ipv4_mapped is None:
             return str(ipaddress.ip_network((parsed, IPV6_NETWORK), strict=False))
@@ -87,5 +91,6 @@ def give_back_attempt(key: str) -> None:
 
 
 def forget_failures(key: str) -> None:
-    """Clear the count, with the commit of the login that succeeded."""
-    execute_write(delete(FailedLogin).where(FailedLogin.key == key))
+    """Clear the count: the password was right, whatever becomes of the login."""
+    with db.engine.begin() as connection:
+        connection.execute(delete(FailedLogin).where(FailedLogin.key == key))

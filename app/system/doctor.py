@@ -148,9 +148,11 @@ def _check_files() -> Iterator[Finding]:
 
 def _is_open(path: Path) -> bool:
     """Whether other users may have it: by its own mode, in a folder that they may enter."""
-    return (
-        path.is_file() and bool(path.stat().st_mode & stat.S_IRWXO) and bool(path.parent.stat().st_mode & stat.S_IXOTH)
-    )
+    try:
+        mode, folder = path.stat().st_mode, path.parent.stat().st_mode
+    except OSError:
+        return False  # not there, or closed even to us
+    return stat.S_ISREG(mode) and bool(mode & stat.S_IRWXO) and bool(folder & stat.S_IXOTH)
 
 
 def _check_edges() -> Iterator[Finding]:

@@ -1,5 +1,6 @@
 import base64
 import hashlib
+from http import HTTPStatus
 from typing import Any
 
 from flask import Response, current_app, jsonify, make_response, render_template, request
@@ -40,12 +41,16 @@ def _page(template: str, **values: str) -> Response:
 
 @blp.get("/.well-known/jwks.json")
 @blp.response(200, KeysSchema)
+@blp.alt_response(412, response="PRECONDITION_FAILED")
 def show_keys() -> Any:
     """The public keys that tokens are verified with (RFC 7517).  An empty list where a secret signs."""
     response = jsonify(keys=public_keys())
     response.headers["Cache-Control"] = f"public, max-age={KEYS_MAX_AGE}"
     response.add_etag()
-    return response.make_conditional(request)
+    response.make_conditional(request)
+    if response.status_code == HTTPStatus.PRECONDITION_FAILED:
+        raise ApiError(Code.precondition_failed)
+    return response
 
 
 @blp.get("/health/live")

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as WaitTimeoutError
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import ParamSpec, TypeVar
 
 from app.errors import ApiError, Code
@@ -73,4 +73,6 @@ class Gate:
 
 def _step_back() -> None:
     if sys.platform == "linux":  # where every thread has a priority of its own
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
+        own = os.getpriority(os.PRIO_PROCESS, 0)
+        with suppress(OSError):  # a process that may not change it hashes all the same
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), max(own, NICENESS))

@@ -124,6 +124,8 @@ def update_user(changes: dict[str, bool], user_id: int) -> User:
         end_sessions(user.id)  # or a later activation would bring their old tokens back to life
     db.session.commit()
     log_event("authz_change", user_id=user.id, by=caller.id, **changes)
+    if not user.is_active:
+        log_event("session_ended", user_id=user.id, by=caller.id, sessions="all")
     if user.id == caller.id and not user.is_active:
         clear_cookies()
     return user
