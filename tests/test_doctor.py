@@ -126,6 +126,14 @@ class TestSick:
         assert (code, checks["keys"]["status"]) == (1, "failure")
         assert checks["keys"]["fix"]
 
+    @pytest.mark.filterwarnings("ignore:The HMAC key is")
+    def test_a_secret_that_could_be_guessed(self, another):
+        """Production would not start with it; elsewhere it is worth a word."""
+        checks = examine(another(JWT_SECRET_KEY="short"))[1]
+
+        assert checks["keys"]["status"] == "warning"
+        assert "short" not in checks["keys"]["message"].replace("shorter", "")
+
     def test_what_production_should_say(self, another):
         """Hosts and proxies are worth a thought, and no reason to fail."""
         code, checks = examine(another(APP_ENV="production"))

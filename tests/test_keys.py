@@ -12,9 +12,11 @@ from uuid import uuid4
 
 import pytest
 from conftest import claims, error, log_in, me, refresh
+from cryptography.hazmat.primitives.asymmetric import rsa
 from joserfc import jwt as foreign_jwt
 from joserfc.jwk import KeySet as ForeignKeySet
 from jwt import get_unverified_header
+from jwt.algorithms import RSAAlgorithm
 
 from app import create_app
 from app.auth import keys
@@ -240,6 +242,16 @@ class TestFile:
 
         assert told in str(refusal.value)
         assert "AAAA" not in str(refusal.value)
+
+    def test_that_has_a_short_rsa_key(self, path):
+        """Below 2,048 bits it is no key (RFC 7518 section 3.3)."""
+        breakable = rsa.generate_private_key(65537, 1024)  # noqa: S505
+        jwk = RSAAlgorithm.to_jwk(breakable, as_dict=True) | {"kid": "k", "alg": "RS256"}
+        path.touch(mode=0o600)
+        path.write_text(json.dumps({"signing_kid": "k", "keys": [jwk]}))
+
+        with pytest.raises(KeySetError, match="too weak"):
+            read_key_set(path)
 
     def test_that_names_two_keys_alike(self, path):
         """Nobody could say which one is meant."""

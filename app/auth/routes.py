@@ -106,6 +106,8 @@ def login(credentials: dict[str, str], args: dict[str, bool]) -> dict[str, Any]:
 @blp.arguments(CredentialsSchema)
 @blp.arguments(CookieArgs, location="query")
 @blp.response(200, AccessTokenSchema)
+@blp.alt_response(429, response="TOO_MANY_REQUESTS")
+@blp.alt_response(503, response="SERVICE_UNAVAILABLE")
 def fresh_login(credentials: dict[str, str], args: dict[str, bool]) -> dict[str, Any]:
     """Give the password again, for a fresh access token.
 
@@ -188,6 +190,8 @@ def logout_refresh(_body: dict[str, str]) -> dict[str, str]:
 @fresh_login_required
 @blp.arguments(PasswordChangeSchema)
 @blp.response(200, TokensSchema)
+@blp.alt_response(429, response="TOO_MANY_REQUESTS")
+@blp.alt_response(503, response="SERVICE_UNAVAILABLE")
 def change_password(passwords: dict[str, str]) -> dict[str, Any]:
     """Change the password: every session ends, and a new one starts."""
     if resembles(passwords["new_password"], caller.username):

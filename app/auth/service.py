@@ -38,10 +38,11 @@ def verify_login(username: str, password: str, client: Client) -> User:
             429 `too_many_attempts`; 503 `overloaded`.
     """
     key = username_key(username)
-    user = _find(User.username_key == key)
-    if user is not None and user.username_key != key:
-        user = None  # MariaDB finds `grace` for `grace ` too
-    return _verify(user, key, password, client)
+    with place_for_hashing():  # first of all: whom there is no room for costs nothing more
+        user = _find(User.username_key == key)
+        if user is not None and user.username_key != key:
+            user = None  # MariaDB finds `grace` for `grace ` too
+        return _verify(user, key, password, client)
 
 
 def replace_password(caller: Caller, current: str, new: str, client: Client) -> User:
@@ -67,23 +68,22 @@ def _find(criterion: ColumnElement[bool]) -> User | None:
 def _verify(user: User | None, name: str, password: str, client: Client) -> User:
     # Under the account, not its name: neither a rename nor another spelling begins a new count.
     attempt = attempt_key(f"user {user.id}" if user else f"name {name}", client.ip_address)
-    with place_for_hashing():
-        try:
-            reserve_attempt(attempt)
-        except ApiError:
-            log_event("authn_login_lock", level=WARNING, user_id=user.id if user else None)
-            raise
-        try:
-            known = verify_password(user.password_hash if user else None, password)
-        except ApiError:
-            give_back_attempt(attempt)
-            raise
-        if user is None or not known or not user.is_active:
-            log_event("authn_login_fail", level=WARNING, user_id=user.id if user else None)
-            raise ApiError(Code.invalid_credentials)
-        forget_failures(attempt)
-        if is_outdated(user.password_hash):
-            _renew_hash(user, password)
+    try:
+        reserve_attempt(attempt)
+    except ApiError:
+        log_event("authn_login_lock", level=WARNING, user_id=user.id if user else None)
+        raise
+    try:
+        known = verify_password(user.password_hash if user else None, password)
+    except ApiError:
+        give_back_attempt(attempt)
+        raise
+    if user is None or not known or not user.is_active:
+        log_event("authn_login_fail", level=WARNING, user_id=user.id if user else None)
+        raise ApiError(Code.invalid_credentials)
+    forget_failures(attempt)
+    if is_outdated(user.password_hash):
+        _renew_hash(user, password)
     return user
 
 

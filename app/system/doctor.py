@@ -13,7 +13,7 @@ from flask.cli import with_appcontext
 from sqlalchemy import exists, select, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from app.auth.key_set import KeySetError
+from app.auth.key_set import MIN_SECRET_BYTES, SECRET_KID, KeySetError
 from app.auth.keys import ring
 from app.database import utcnow
 from app.extensions import db
@@ -97,6 +97,10 @@ def _check_keys() -> Finding:
         what, _, fix = str(error).partition("; ")
         return Finding("keys", Status.failure, f"JWT_KEYSET {what}", fix or None)
     signs = keys.keys[keys.signing_kid]
+    secret = current_app.config["JWT_SECRET_KEY"].encode()
+    if SECRET_KID in keys.keys and len(secret) < MIN_SECRET_BYTES:
+        fix = "make one with: python -c 'import secrets; print(secrets.token_urlsafe(48))'"
+        return Finding("keys", Status.warning, f"JWT_SECRET_KEY is shorter than {MIN_SECRET_BYTES} bytes", fix)
     return Finding("keys", Status.ok, f"{signs.kid} ({signs.algorithm}) signs, {len(keys.keys)} verify")
 
 
