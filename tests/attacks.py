@@ -54,17 +54,12 @@ def sign(content, algorithm, key):
     return SIGNERS[algorithm].sign(content, key)
 
 
+REACHING = {"open", "socket.connect", "socket.getaddrinfo", "subprocess.Popen", "os.system"}
 _reached = None  # while somebody watches: what this process opens, connects to and starts
 
 
 def _note(event, args):
-    if _reached is not None and event in {
-        "open",
-        "socket.connect",
-        "socket.getaddrinfo",
-        "subprocess.Popen",
-        "os.system",
-    }:
+    if _reached is not None and event in REACHING:
         _reached.append((event, args[1] if event == "socket.connect" else args[0]))
 
 

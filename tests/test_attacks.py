@@ -324,10 +324,10 @@ def test_an_attack(target, algorithm, recipe, caplog):
     forge = attack.forge()
     token = forge.run(recipe["steps"])
     caplog.clear()
-    began = time.perf_counter()
+    began = time.thread_time()
     with watching_what_is_reached() as reached:
         response = attack.send(token)
-    seconds = time.perf_counter() - began
+    seconds = time.thread_time() - began
 
     judge(attack, token, response)
     judge_log(recipe, token, caplog)
