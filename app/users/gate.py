@@ -15,7 +15,9 @@ Result = TypeVar("Result")
 Params = ParamSpec("Params")
 
 WAIT = 1.0  # seconds for a turn
-NICENESS = 15  # of the hashing threads: whatever else the process serves goes first
+# Of the hashing threads: whatever else the service does goes first.  What runs in other control groups, as other
+# services and containers do, has its own share of the cores, and neither gains nor loses by it.
+NICENESS = 19
 
 
 def cores() -> int:
