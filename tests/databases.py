@@ -54,6 +54,16 @@ def fresh_database(kind: str, folder: Path) -> Iterator[str]:
 
 
 @contextmanager
+def fresh_beside(url: str, folder: Path) -> Iterator[str]:
+    """The URL of an empty database of the same kind, on the same server."""
+    if make_url(url).get_backend_name() == "sqlite":
+        yield f"sqlite:///{folder / 'beside.db'}"
+    else:
+        with database_on(url) as beside:
+            yield beside
+
+
+@contextmanager
 def database_on(server: str) -> Iterator[str]:
     """A new database on a server."""
     url = make_url(server)

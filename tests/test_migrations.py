@@ -11,7 +11,7 @@ import pytest
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from conftest import API, error
-from databases import fresh_database
+from databases import fresh_beside
 from sqlalchemy import delete, inspect
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, StatementError
 
@@ -34,10 +34,9 @@ def test_there_is_one_head():
 
 
 @pytest.fixture
-def empty(database, request, tmp_path):
+def empty(database, tmp_path):
     """An application over an empty database of the same kind, in an application context."""
-    kind = request.node.callspec.params["database"]
-    with fresh_database(kind, tmp_path) as url:
+    with fresh_beside(database, tmp_path) as url:
         config = TestingConfig()
         config.DATABASE_URL = url
         app = create_app(config)
