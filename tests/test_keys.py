@@ -24,6 +24,7 @@ from app.auth.key_set import KINDS, KeySetError, activate_key, generate_key, rea
 from app.auth.keys import load_keys
 from app.auth.tokens import Grant, issue_tokens
 from app.database import utcnow
+from app.extensions import db
 from config import TestingConfig
 
 ROOT = Path(__file__).parent.parent
@@ -480,3 +481,5 @@ def test_every_bit_counts(path, algorithm):
                 forged = token[:place] + flipped + token[place + 1 :]
                 assert error(me(client, forged)) == (401, "invalid_token"), (place, bit)
     assert error(me(client, token)) == (503, "database_unavailable")
+    with app.app_context():
+        db.engine.dispose()
