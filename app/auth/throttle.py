@@ -17,6 +17,7 @@ from app.errors import ApiError, Code
 from app.extensions import db
 
 IPV6_NETWORK = 64  # bits: what one subscriber has (RFC 6177); with single addresses nobody would ever be stopped
+NAT64 = ipaddress.ip_network("64:ff9b::/96")  # all of IPv4, as IPv6 networks write it (RFC 6052)
 PRUNE_A_FEW = 2  # rows that a new counter takes away: more than it adds
 
 
@@ -36,9 +37,8 @@ def _network(address: str | None) -> str:
     except ValueError:
         return ""  # all that is no address counts as one
     if isinstance(parsed, ipaddress.IPv6Address):
-        if parsed.ipv4_mapped is None:
-            return str(ipaddress.ip_network((parsed, IPV6_NETWORK), strict=False))
-        parsed = parsed.ipv4_mapped
+        embedded = ipaddress.IPv4Address(parsed.packed[-4:]) if parsed in NAT64 else parsed.ipv4_mapped
+        return str(embedded or ipaddress.ip_network((parsed, IPV6_NETWORK), strict=False))
     return str(parsed)
 
 
