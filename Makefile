@@ -26,6 +26,7 @@ run: install migrate ## Install, migrate, and serve on http://127.0.0.1:8000 (PO
 test: .venv/dev ## Install what tests need, and run them
 	$(BIN)/pytest -n auto
 
+check: export PYTEST_ADDOPTS := --cov
 check: lint types test drift ## Everything that CI checks, on this machine
 
 lint: .venv/dev ## Check style and format

@@ -106,7 +106,7 @@ HOSTS = Each(
     r"\.?[a-z0-9]([a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:]+\]",
     "Must be host names such as api.example.com, without scheme and port, separated by commas.",
 )
-LOCATIONS = ("headers", "cookies", "json", "query_string")
+LOCATIONS = SomeOf("headers", "cookies", "json", "query_string")
 NAME = Regexp(r"[ -~]+\Z", error="Must be printable ASCII, for it stands in a header.")
 
 
@@ -124,7 +124,7 @@ class Config:
     # A key set file, made and changed by `flask keys`.  Signs in place of JWT_SECRET_KEY, which then only verifies.
     JWT_KEYSET: Annotated[str, Printable()] = ""
     # Where a request may carry its token.
-    JWT_TOKEN_LOCATION: Annotated[tuple[str, ...], SomeOf(*LOCATIONS)] = ("headers", "cookies")
+    JWT_TOKEN_LOCATION: Annotated[tuple[str, ...], LOCATIONS] = ("headers", "cookies")
     # A token in a query ends up in histories and in the logs of proxies (RFC 6750 section 2.3): say it twice.
     ALLOW_TOKEN_IN_QUERY: bool = False
     # Seconds that an access token lives: short, because a client renews it without asking anybody.

@@ -98,14 +98,16 @@ def log_event(
         event: as the OWASP Logging Vocabulary calls it, where it has a word.
         level: WARNING where somebody should look.
         user_id: whom it is about; the caller, where none is given.
-        session_id: the same.
+        session_id: which session of theirs; the caller's own, where it is about the caller.
         details: whatever else tells what happened.
     """
     caller = g.get("caller") if has_request_context() else None
+    if caller and user_id in (None, caller.id):
+        user_id, session_id = caller.id, session_id or caller.session_id
     fields = {
         "event": event,
-        "user_id": user_id if user_id is not None or caller is None else caller.id,
-        "session_id": str(session_id) if session_id is not None else caller and str(caller.session_id),
+        "user_id": user_id,
+        "session_id": session_id and str(session_id),
         "ip_address": request.remote_addr if has_request_context() else None,
         **details,
     }

@@ -119,6 +119,7 @@ class TestEvents:
         changed, deleted = events()
         assert (changed["event"], changed["user_id"], changed["by"]) == ("authz_change", user.id, admin.id)
         assert changed["is_admin"] is True
+        assert changed["session_id"] is deleted["session_id"] is None  # no session of the user's is meant
         assert (deleted["event"], deleted["user_id"], deleted["by"]) == ("user_deleted", user.id, admin.id)
 
     def test_what_an_operator_does(self, runner, user, events):

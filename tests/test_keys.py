@@ -174,6 +174,7 @@ class TestCommands:
         """While the set is brought to every machine, nobody signs what some cannot verify yet."""
         kid = run("generate", "--algorithm", "EdDSA")[1].strip()
         assert run("activate", "secret")[0] == 0
+        assert run("list")[1].splitlines()[1] == "secret  HS256  signs: it is JWT_SECRET_KEY"
         client = another(JWT_KEYSET=str(path)).test_client()
         assert get_unverified_header(log_in(client, user.username).access_token)["kid"] == "secret"
 

@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 import click
 from flask import current_app
 
-from app.auth.key_set import KINDS, KeySetError, activate_key, generate_key, read_key_set, retire_key
+from app.auth.key_set import KINDS, SECRET_KID, KeySetError, activate_key, generate_key, read_key_set, retire_key
 from app.auth.pruning import prune
 from app.cli import Group
 from app.database import utcnow
@@ -67,6 +67,8 @@ def list_keys() -> None:
     key_set = _change(read_key_set)
     for key in key_set.keys.values():
         click.echo(f"{key.kid}  {key.algorithm:5}  {'signs' if key.kid == key_set.signing_kid else 'verifies'}")
+    if key_set.signing_kid == SECRET_KID:
+        click.echo(f"{SECRET_KID}  HS256  signs: it is JWT_SECRET_KEY")
 
 
 @keys_cli.command("activate")

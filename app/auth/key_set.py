@@ -85,9 +85,9 @@ def make_key(jwk: Mapping[str, Any]) -> Key:
     kid, algorithm = jwk.get("kid"), jwk.get("alg")
     if not isinstance(kid, str) or not _KID.fullmatch(kid):
         raise KeySetError("a key has no kid of 1 to 64 letters, digits and . _ -")
-    kind = KINDS.get(algorithm) if isinstance(algorithm, str) else None
-    if kind is None or not isinstance(algorithm, str):
+    if not isinstance(algorithm, str) or algorithm not in KINDS:
         raise KeySetError(f"the key {kid} has no alg of {', '.join(KINDS)}")
+    kind = KINDS[algorithm]
     if jwk.get("kty") != kind.kty or (kind.crv and jwk.get("crv") != kind.crv):
         raise KeySetError(f"the key {kid} is no key for {algorithm}")
     if ("k" if kind.kty == "oct" else "d") not in jwk:

@@ -14,7 +14,6 @@ from app.errors import ApiError, Code
 from app.http import read_json
 from app.logs import log_event
 
-LOCATIONS = ("headers", "cookies", "json", "query_string")
 QUERY_NAME = "jwt"
 CSRF_HEADER = "X-CSRF-TOKEN"
 AUTH_PATH = "/api/v1/auth"  # the refresh cookie goes nowhere else

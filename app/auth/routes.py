@@ -116,14 +116,15 @@ def fresh_login(credentials: dict[str, str], args: dict[str, bool]) -> dict[str,
     """
     by_cookie = _into_cookies(args)
     user = verify_login(**credentials, client=_client())
-    if not is_anonymous() and caller.id == user.id:
+    joins = not is_anonymous() and caller.id == user.id
+    if joins:
         grant = Grant(caller.session_id, None, utcnow(), caller.session_expires_at)
     else:
         lasts = current_app.config["JWT_ACCESS_TOKEN_EXPIRES"]
         grant = start_session(user, _client(), lasts=lasts, renewable=False)
-        if by_cookie:
-            expire_cookies("refresh")  # it is another session's, or nobody's
     db.session.commit()
+    if by_cookie and not joins:
+        expire_cookies("refresh")  # it is another session's, or nobody's
     log_event("authn_login_success", user_id=user.id, session_id=grant.session_id)
     return issue_tokens(user, grant, fresh=True, by_cookie=by_cookie)
 

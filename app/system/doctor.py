@@ -137,8 +137,7 @@ def _check_clock(backend: str) -> Iterator[Finding]:
 
 def _check_files() -> Iterator[Finding]:
     root = Path(current_app.root_path).parent
-    keyset = current_app.config["JWT_KEYSET"]
-    secrets = [root / ".env", root / "instance" / "jwt_secret_key", *([Path(keyset)] if keyset else [])]
+    secrets = [root / ".env", root / "instance" / "jwt_secret_key"]  # a key set is judged with its keys
     exposed = [path for path in secrets if _is_open(path)]
     for path in exposed:
         yield Finding("files", Status.failure, f"{path} holds secrets and is open to other users", f"chmod 600 {path}")
