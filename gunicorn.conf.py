@@ -37,7 +37,7 @@ TOKEN = re.compile(r"eyJ[\w.-]+|(?<=jwt=)[^&\s'\"]+")
 
 
 class Logger(gunicorn.glogging.Logger):  # type: ignore[misc]  # gunicorn ships no types
-    """gunicorn's own, which quotes request lines: without a token in them."""
+    """gunicorn's own, which quotes request lines: without a token in them, or a trace for what a client does."""
 
     def setup(self, cfg: Any) -> None:
         super().setup(cfg)
@@ -47,6 +47,8 @@ class Logger(gunicorn.glogging.Logger):  # type: ignore[misc]  # gunicorn ships 
     @staticmethod
     def _mask(record: logging.LogRecord) -> bool:
         record.msg, record.args = TOKEN.sub("…", record.getMessage()), ()
+        if record.exc_info and isinstance(record.exc_info[1], TimeoutError):
+            record.exc_info = None  # SEND_TIMEOUT: a client that takes nothing is no fault of ours
         return True
 
 
@@ -95,6 +97,7 @@ limit_request_fields = 50
 limit_request_field_size = 8190
 
 RECEIVE_TIMEOUT = 5  # seconds: a client that stops sending loses its thread
+SEND_TIMEOUT = 10  # seconds: so does one that stops taking what it asked for
 MALFORMED = "bad_request", "The request is malformed."
 REFUSALS = {
     408: ("request_timeout", "The request did not arrive in time."),
@@ -106,9 +109,11 @@ REFUSALS = {
 
 def when_ready(server: Any) -> None:
     """What gunicorn has no setting for."""
-    # Bound every read of a client's socket.  Accepted sockets inherit it; `timeout` does not apply to threads.
+    # Bound every read and write of a client's socket.  Accepted ones inherit it; `timeout` does not apply to threads.
     for listener in server.LISTENERS:
         listener.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", RECEIVE_TIMEOUT, 0))
+        if hasattr(socket, "TCP_USER_TIMEOUT"):  # on Linux (RFC 5482); SO_SNDTIMEO begins anew with every few bytes
+            listener.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, SEND_TIMEOUT * 1000)
 
     # A reload (SIGHUP) that would end in workers that cannot start leaves those that run alone.
     reload = server.reload
