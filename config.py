@@ -161,6 +161,8 @@ class Config:
     # --- Requests ---
     # Bytes of a request body.
     MAX_CONTENT_LENGTH: Annotated[int, Range(min=1024, max=16 * 1024 * 1024)] = 65_536
+    # Seconds in which a request that comes again with its Idempotency-Key gets the first answer.
+    IDEMPOTENCY_KEY_EXPIRES: Annotated[int, Range(min=60, max=30 * DAY)] = DAY
 
     # --- Who is believed ---
     # Origins whose pages may call us, with cookies: https://app.example.com,https://admin.example.com

@@ -4,16 +4,16 @@ from pathlib import Path
 
 from flask import Flask
 
-from app import edges, errors, http, logs
+from app import edges, errors, http, logs, openapi
 from app.auth import tokens
 from app.auth.cli import keys_cli, tokens_cli
-from app.auth.guards import SECURITY_SCHEMES
 from app.auth.routes import blp as auth_blp
 from app.database import database_url, engine_options
 from app.extensions import api, db, migrate
 from app.items.cli import seed
 from app.items.routes import blp as items_blp
 from app.schemas import ErrorSchema
+from app.system.cli import errors_cli, openapi_cli
 from app.system.doctor import doctor
 from app.system.routes import blp as system_blp
 from app.users import passwords
@@ -23,7 +23,7 @@ from app.users.routes import blp as users_blp
 __version__ = "0.1.0"
 
 BLUEPRINTS = (system_blp, auth_blp, users_blp, items_blp)
-COMMANDS = (users_cli, tokens_cli, keys_cli, seed, doctor)
+COMMANDS = (users_cli, tokens_cli, keys_cli, openapi_cli, errors_cli, seed, doctor)
 
 
 def create_app(config: object) -> Flask:
@@ -37,8 +37,7 @@ def create_app(config: object) -> Flask:
         API_TITLE="Latchkey",
         API_VERSION=__version__,
         OPENAPI_VERSION="3.1.0",
-        OPENAPI_URL_PREFIX="/",
-        OPENAPI_JSON_PATH="openapi.json",
+        API_SPEC_OPTIONS=openapi.ABOUT,
     )
 
     # What every request meets, in this order.
@@ -53,8 +52,7 @@ def create_app(config: object) -> Flask:
     tokens.init_app(app)
     api.ERROR_SCHEMA = ErrorSchema
     api.init_app(app)
-    for name, scheme in SECURITY_SCHEMES.items():
-        api.spec.components.security_scheme(name, scheme)
+    openapi.prepare(app)
 
     # Features.
     for blueprint in BLUEPRINTS:

@@ -1,6 +1,7 @@
 """The Blueprint of every feature: flask-smorest's, with strict JSON and strict queries."""
 
 from collections.abc import Callable
+from copy import deepcopy
 from functools import wraps
 from typing import Any, NoReturn, TypeVar
 from urllib.parse import unquote_to_bytes
@@ -12,11 +13,7 @@ from webargs.flaskparser import FlaskParser
 
 from app.errors import ApiError, Code
 from app.http import query, read_json
-
-VALIDATION_FAILED = {
-    "description": "The request is not valid.",
-    "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}},
-}
+from app.openapi import describe
 
 View = TypeVar("View", bound=Callable[..., Any])
 
@@ -58,14 +55,47 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]  # flask-smorest
 
     ARGUMENTS_PARSER = StrictParser()
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._prepare_doc_cbks.append(self._prepare_facts)
+
+    @staticmethod
+    def declare(view: View, **facts: Any) -> View:
+        """Leave facts with a view, for `openapi.describe`.  Sequences and mappings add up."""
+        known = deepcopy(getattr(view, "_apidoc", {}))
+        kept = known.setdefault("facts", {})
+        for name, fact in facts.items():
+            if isinstance(fact, dict):
+                kept[name] = {**kept.get(name, {}), **fact}
+            elif type(fact) is tuple:
+                kept[name] = kept.get(name, ()) + fact
+            else:
+                kept[name] = fact
+        view._apidoc = known  # type: ignore[attr-defined]  # noqa: SLF001 -- where flask-smorest keeps what it knows
+        return view
+
+    def fails(self, *codes: Code) -> Callable[[View], View]:
+        """Say which errors the view itself raises.  What its other decorators raise they say themselves."""
+
+        def decorator(view: View) -> View:
+            return self.declare(view, codes=codes)
+
+        return decorator
+
+    @staticmethod
+    def _prepare_facts(doc: dict[str, Any], doc_info: dict[str, Any], *, method: str, **context: Any) -> dict[str, Any]:
+        describe(doc, doc_info.get("facts", {}), method=method, app=context["app"], spec=context["spec"])
+        return doc
+
     def arguments(self, schema: Any, **kwargs: Any) -> Callable[[View], View]:
         declare = super().arguments(schema, **kwargs)
+        takes_body = kwargs.get("location", "json") == "json"
 
         def decorator(view: View) -> View:
             declared = declare(view)
-            # flask-smorest names this response by a word that Python 3.13 has changed: the document would differ.
-            declared._apidoc["arguments"]["responses"] = {422: VALIDATION_FAILED}  # noqa: SLF001
-            return declared  # type: ignore[no-any-return]
+            del declared._apidoc["arguments"]["responses"]  # noqa: SLF001 -- 422, in a shape that is not ours
+            codes = (Code.unsupported_media_type,) if takes_body else ()
+            return self.declare(declared, codes=codes)  # type: ignore[no-any-return]
 
         return decorator
 
@@ -82,6 +112,6 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]  # flask-smorest
                     raise ApiError(Code.validation_failed, errors={"query": unknown})
                 return view(*args, **view_args)
 
-            return declare(checked)  # type: ignore[no-any-return]
+            return self.declare(declare(checked), name=view.__name__)  # type: ignore[no-any-return]
 
         return decorator

@@ -1,18 +1,32 @@
 """What differs from database to database, in one place: SQLite, PostgreSQL, MariaDB and MySQL."""
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import BigInteger, DateTime, Dialect, Integer, event, make_url
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    DateTime,
+    Dialect,
+    Integer,
+    String,
+    and_,
+    event,
+    literal,
+    make_url,
+    or_,
+    tuple_,
+)
 from sqlalchemy.dialects import mysql
 from sqlalchemy.engine import URL, Engine
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.orm import QueryableAttribute
 from sqlalchemy.types import TypeDecorator
 
 DRIVERS = {
@@ -26,6 +40,11 @@ MAX_CONNECTIONS = 16  # of a process: a thread that waits for a hash holds none
 
 # 64 bits everywhere; SQLite counts up only a column that is called INTEGER, which has 64 bits there too.
 BigId = BigInteger().with_variant(Integer, "sqlite")
+
+
+def exact_text(length: int) -> String:
+    """Text that sorts by its code points on every database.  The others do so by the rules of their tables."""
+    return String(length).with_variant(String(length, collation="C"), "postgresql")
 
 
 def utcnow() -> datetime:
@@ -64,6 +83,29 @@ class Money(TypeDecorator[Decimal]):
 
     def process_result_value(self, value: int | None, _dialect: Dialect) -> Decimal | None:
         return None if value is None else Decimal(value).scaleb(-2)
+
+
+def rows_behind(
+    dialect: str, columns: Sequence[QueryableAttribute[Any]], place: Sequence[Any], *, descending: bool
+) -> ColumnElement[bool]:
+    """Whether a row comes behind a place in the order of the columns, so written that an index on them is used.
+
+    Args:
+        dialect: MariaDB and MySQL find no range in a comparison of rows; the others find none in the long form.
+        columns: of an index, in its order.
+        place: a value for each column.
+        descending: whether the greater ones come first.
+    """
+    pairs = [(column, literal(value, column.type)) for column, value in zip(columns, place, strict=True)]
+    if dialect not in ("mysql", "mariadb"):
+        here, there = tuple_(*(column for column, _ in pairs)), tuple_(*(value for _, value in pairs))
+        return here < there if descending else here > there
+    return or_(
+        *(
+            and_(*(column == value for column, value in pairs[:length]), last < bound if descending else last > bound)
+            for length, (last, bound) in enumerate(pairs)
+        )
+    )
 
 
 def database_url(plain: str) -> URL:
@@ -153,6 +195,11 @@ def is_unique_violation(error: IntegrityError) -> bool:
 def is_broken_reference(error: Exception) -> bool:
     """Whether a foreign key refused the row: what it refers to was deleted in the meantime."""
     return _reason(error) in ("23503", 1452, sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY)
+
+
+def is_deadlock(error: Exception) -> bool:
+    """Whether the database ended this transaction to let another go on: whoever begins again gets through."""
+    return _reason(error) in ("40P01", 1213)
 
 
 def _reason(error: Exception) -> str | int | None:

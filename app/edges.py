@@ -15,8 +15,24 @@ if TYPE_CHECKING:  # not there when the program runs
 
 ADDRESS_AND_PORT = re.compile(r"\[([0-9a-fA-F:.]+)\](?::\d+)?|([0-9.]+):\d+")
 HSTS = "max-age=31536000"  # a year: what browsers and the OWASP REST Security Cheat Sheet ask for
-ALLOWED_HEADERS = ["Authorization", "Content-Type", CSRF_HEADER, "If-Match", "If-None-Match", "X-Request-ID"]
-EXPOSED_HEADERS = ["ETag", "Link", "Location", "Retry-After", "WWW-Authenticate", "X-Request-ID"]
+ALLOWED_HEADERS = [
+    "Authorization",
+    "Content-Type",
+    CSRF_HEADER,
+    "Idempotency-Key",
+    "If-Match",
+    "If-None-Match",
+    "X-Request-ID",
+]
+EXPOSED_HEADERS = [
+    "ETag",
+    "Idempotency-Replayed",
+    "Link",
+    "Location",
+    "Retry-After",
+    "WWW-Authenticate",
+    "X-Request-ID",
+]
 PREFLIGHT_AGE = 600  # seconds that a browser remembers what was allowed
 
 

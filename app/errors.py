@@ -1,11 +1,10 @@
-"""The one error shape, the codes, and the handlers that make every failure take that shape.
+"""The one error shape, and the handlers that make every failure take that shape.
 
     {"error": "item_exists", "message": "…", "status": 409, "request_id": "…"}
 
 `errors` stands beside them on 422 only, keyed by location and field.
 """
 
-from enum import Enum
 from http import HTTPStatus
 from typing import Any
 
@@ -15,47 +14,12 @@ from sqlalchemy.orm.exc import StaleDataError
 from werkzeug.exceptions import HTTPException
 from werkzeug.http import quote_header_value
 
+from app.codes import Code as Code
 from app.database import is_broken_reference, is_unavailable
 
 RETRY_AFTER = "1"  # seconds
 MAX_ERRORS = 20  # fields named in one answer: twenty thousand unknown ones are not echoed
 MAX_NAME = 100  # characters of a field's name in an answer
-
-
-class Code(Enum):
-    """Each error that a client can meet: its status and what is said where nothing more exact is known."""
-
-    bad_request = 400, "The request could not be understood."
-    authorization_required = 401, "A token is needed: Authorization: Bearer <token>."
-    invalid_token = 401, "The token is not valid."
-    token_expired = 401, "The token has expired."
-    token_revoked = 401, "The token has been revoked."
-    token_reused = 401, "The refresh token was used before: the session has been ended."
-    fresh_token_required = 401, "A fresh token is needed: log in again, or use /auth/fresh-login."
-    invalid_credentials = 401, "The user name or the password is wrong."
-    csrf_failed = 403, "A cookie alone is not enough: repeat its CSRF value in the header X-CSRF-TOKEN."
-    admin_required = 403, "Administrators only."
-    forbidden = 403, "This is not yours to do."
-    not_found = 404, "There is nothing here."
-    method_not_allowed = 405, "This path does not take that method."
-    request_timeout = 408, "The request did not arrive in time."
-    username_taken = 409, "This user name is taken."
-    item_exists = 409, "There is an item of that name already."
-    last_admin = 409, "The last active administrator must stay."
-    precondition_failed = 412, "It has changed since, or is not what If-Match names."
-    payload_too_large = 413, "The request body is too large."
-    uri_too_long = 414, "The address is too long."
-    unsupported_media_type = 415, "The body must be application/json."
-    validation_failed = 422, "The request is not valid."
-    headers_too_large = 431, "The header fields are too large."
-    too_many_attempts = 429, "Too many failed logins. Try again later."
-    internal_error = 500, "Something went wrong on our side."
-    overloaded = 503, "Too many logins at once. Try again in a moment."
-    database_unavailable = 503, "The database does not answer. Try again in a moment."
-
-    def __init__(self, status: int, message: str) -> None:
-        self.status = status
-        self.message = message
 
 
 _BY_STATUS = {

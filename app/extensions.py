@@ -39,6 +39,7 @@ db = SQLAlchemy(metadata=Base.metadata, session_options={"expire_on_commit": Fal
 migrate = Migrate()
 jwt = JWTManager()
 api = Api()
+api.DEFAULT_ERROR_RESPONSE_NAME = None  # every error of an operation is named (`openapi.py`)
 
 
 def execute_write(statement: UpdateBase) -> int:

@@ -8,9 +8,16 @@ from decimal import Decimal
 from typing import Any
 
 from marshmallow import Schema, ValidationError, fields
-from marshmallow.validate import Length, Range
+from marshmallow.validate import Length, OneOf, Range
+
+from app.codes import Code
+from app.database import MAX_ID
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+# The same for the API document, whose patterns are those of ECMA-262.
+_LINE = r"^[^\u0000-\u001f\u007f-\u009f]*$"
+_LINES = r"^[^\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f]*$"
+_TRIMMED = r"^[^\u0000-\u001f\u007f-\u009f]*[^\s\u0000-\u001f\u007f-\u009f][^\u0000-\u001f\u007f-\u009f]*$"
 _AMOUNT = re.compile(r"(0|[1-9][0-9]{0,7})(\.[0-9]{1,2})?")
 
 
@@ -18,9 +25,19 @@ class Text(fields.String):
     """Text in NFC, so that equal looks equal, without control characters; lengths count after that."""
 
     def __init__(
-        self, *, maximum: int, minimum: int = 0, trimmed: bool = False, lines: bool = False, **kwargs: Any
+        self,
+        *,
+        maximum: int,
+        minimum: int = 0,
+        trimmed: bool = False,
+        lines: bool = False,
+        metadata: Mapping[str, Any] | None = None,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(validate=Length(min=minimum, max=maximum), **kwargs)
+        pattern = _TRIMMED if trimmed and minimum else _LINES if lines else _LINE
+        super().__init__(
+            validate=Length(min=minimum, max=maximum), metadata={"pattern": pattern, **(metadata or {})}, **kwargs
+        )
         self.trimmed = trimmed
         self.lines = lines
 
@@ -63,6 +80,10 @@ class QueryInteger(fields.Integer):
 class Amount(fields.Field[Decimal]):
     """Money: a decimal string, "0" to "99999999.99", shown with two places; never a float."""
 
+    def __init__(self, **kwargs: Any) -> None:
+        documented = {"type": "string", "pattern": f"^{_AMOUNT.pattern}$", "examples": ["19.90"]}
+        super().__init__(**{"metadata": documented, **kwargs})
+
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> Decimal:
         if not isinstance(value, str) or not _AMOUNT.fullmatch(value):
             raise ValidationError('Not an amount: a string like "19.90", from "0" to "99999999.99".')
@@ -75,21 +96,28 @@ class Amount(fields.Field[Decimal]):
 class Timestamp(fields.DateTime):
     """RFC 3339 in UTC, to the microsecond, with Z."""
 
+    def __init__(self, *, metadata: Mapping[str, Any] | None = None, **kwargs: Any) -> None:
+        super().__init__(metadata={"examples": ["2026-03-01T04:05:06.789012Z"], **(metadata or {})}, **kwargs)
+
     def _serialize(self, value: datetime | None, attr: str | None, obj: Any, **kwargs: Any) -> str | None:
         return None if value is None else value.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 class MessageSchema(Schema):
-    message = fields.String(required=True)
+    message = fields.String(required=True, metadata={"examples": ["It is done."]})
 
 
 class ErrorSchema(Schema):
     """The one error shape, for the API document."""
 
-    error = fields.String(required=True, metadata={"description": "A stable machine code."})
+    error = fields.String(
+        required=True,
+        validate=OneOf([code.name for code in Code]),
+        metadata={"description": "A stable machine code."},
+    )
     message = fields.String(required=True, metadata={"description": "A sentence for people."})
     status = fields.Integer(required=True)
-    request_id = fields.String(required=True)
+    request_id = fields.String(required=True, metadata={"description": "`X-Request-ID`: the log has it too."})
     errors = fields.Dict(
         keys=fields.String(),
         values=fields.Dict(keys=fields.String()),
@@ -97,8 +125,38 @@ class ErrorSchema(Schema):
     )
 
 
+class Owner(fields.Field[int | str]):
+    """An id in ASCII digits, or `me`."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        documented = {
+            "type": "string",
+            "pattern": "^(me|[1-9][0-9]{0,18})$",
+            "description": "`me`, or the id of a user.",
+            "examples": ["me"],
+        }
+        super().__init__(**{"metadata": documented, **kwargs})
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> int | str:
+        if value == "me":
+            return "me"
+        if not re.fullmatch(r"[1-9][0-9]{0,18}", value) or int(value) > MAX_ID:
+            raise ValidationError("Must be me, or the id of a user.")
+        return int(value)
+
+
+class NextCursor(fields.String):
+    def __init__(self) -> None:
+        about = {"description": "For the next page; none behind the last.", "examples": ["W1siaXRlbXMi…"]}
+        super().__init__(required=True, allow_none=True, metadata=about)
+
+
 class PageArgs(Schema):
     """The query of every listing."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.error_messages["unknown"] = f"Unknown field. There are {', '.join(sorted(self.fields))}."
 
     limit = QueryInteger(load_default=20, validate=Range(min=1, max=100))
     cursor = fields.String(metadata={"description": "`next_cursor` of the page before."})

@@ -15,7 +15,7 @@ admin=tour-admin-$run
 secret() { python -c 'import secrets; print(secrets.token_urlsafe(16))'; }
 password=$(secret) new_password=$(secret)
 type=application/json
-cookies='' csrf=''
+cookies='' csrf='' header=''
 count=0
 
 chapter() { printf '\n\033[1m%s\033[0m\n' "$*"; }
@@ -25,11 +25,13 @@ shorten() { sed 's/eyJ[A-Za-z0-9_-]\{6\}[A-Za-z0-9_.-]*/eyJ…/g; s/'"$password"
 # field NAME: the last text of that name in the last answer.
 field() { printf '%s' "$answer" | sed -n 's/.*"'"$1"'":"\{0,1\}\([^",}]*\).*/\1/p'; }
 
-# call METHOD PATH STATUS TEXT [TOKEN [BODY]]: ask, show, and compare; `-` is no token.  A body is of the type $type.
+# call METHOD PATH STATUS TEXT [TOKEN [BODY]]: ask, show, and compare; `-` is no token.  A body is of the type $type,
+# and $header goes along.
 call() {
     method=$1 path=$2 status=$3 text=$4 token=${5:--} body=${6:-}
     set --
     [ -z "$csrf" ] || set -- "$@" -H "X-CSRF-TOKEN: $csrf"
+    [ -z "$header" ] || set -- "$@" -H "$header"
     [ "$token" = - ] || set -- "$@" -H "Authorization: Bearer $token"
     [ -z "$body" ] || set -- "$@" -H "Content-Type: $type" -d "$body"
     printf '\n$ curl -X %s %s' "$method" "$path"
@@ -66,6 +68,23 @@ call GET /api/v1/items 200 'More data available if you log in.'
 call GET "/api/v1/items?limit=100" 200 '"price"' "$access"
 call PATCH "/api/v1/items/$item" 200 '"price":"24.50"' "$access" '{"price": "24.50"}'
 call POST /api/v1/items 409 item_exists "$access" "{\"name\": \"Tour lamp $run\", \"price\": \"1\"}"
+call GET "/api/v1/items?q=LAMP%20$run&owner=me&min_price=20&sort=-price" 200 '"price":"24.50"' "$access"
+call GET '/api/v1/items?sort=price' 401 authorization_required
+call GET '/api/v1/items?sort=colour' 422 'created_at' "$access"
+
+chapter 'Two writers, and a request that comes twice'
+tag=$(curl -sS -o /dev/null -D - -H "Authorization: Bearer $access" "$api/items/$item" | tr -d '\r' | sed -n 's/^[Ee][Tt]ag: //p')
+header="If-None-Match: $tag"
+call GET "/api/v1/items/$item" 304 '' "$access"
+header="If-Match: $tag"
+call PATCH "/api/v1/items/$item" 200 '"price":"25.00"' "$access" '{"price": "25"}'
+call PATCH "/api/v1/items/$item" 412 precondition_failed "$access" '{"price": "26"}'
+header="Idempotency-Key: tour-$run"
+call POST /api/v1/items 201 '"price":"3.00"' "$access" "{\"name\": \"Tour key $run\", \"price\": \"3\"}"
+key=$(field id)
+call POST /api/v1/items 201 "\"id\":$key," "$access" "{\"name\": \"Tour key $run\", \"price\": \"3\"}"
+call POST /api/v1/items 422 idempotency_key_reused "$access" "{\"name\": \"Tour key $run\", \"price\": \"4\"}"
+header=''
 
 chapter 'Refresh: the new token is not fresh; a fresh login makes one that is'
 call POST /api/v1/auth/refresh 200 '"refresh_token"' "$first_refresh"
@@ -88,6 +107,7 @@ boss=$(field access_token)
 call DELETE "/api/v1/items/$item" 200 'Item deleted.' "$boss"
 call DELETE "/api/v1/items/$item" 404 not_found "$boss"
 call DELETE "/api/v1/items/$chair" 200 'Item deleted.' "$boss"
+call DELETE "/api/v1/items/$key" 200 'Item deleted.' "$boss"
 
 chapter 'Tokens that are no good'
 expired=$(python - "$access" <<'PY'

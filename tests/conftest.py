@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+import contract
 import jwt
 import pytest
 import secrets_in_logs
@@ -11,11 +12,13 @@ from sqlalchemy import func, select, update
 
 from app import create_app
 from app.extensions import Base, db
+from app.users import gate
 from app.users.models import User
 from config import TestingConfig
 
 API = "/api/v1"
 PASSWORD = "correct horse battery"
+NEVER_SEEN = pytest.StashKey()
 
 
 @pytest.fixture(autouse=True)
@@ -36,10 +39,47 @@ def _no_settings_from_outside(monkeypatch):
 
 
 @pytest.fixture(scope="session", autouse=True)
+def _hashes_get_their_turn():
+    """Hashing steps back behind all else on a machine: a busy one must not fail the tests that are about more."""
+    usual, gate.WAIT = gate.WAIT, 60.0
+    yield
+    gate.WAIT = usual
+
+
+@pytest.fixture(scope="session", autouse=True)
 def _no_secret_in_any_log():
     """No line that the whole suite logs has a password, a token, a CSRF value or a key of the suite in it."""
     with secrets_in_logs.watching():
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_answer_beside_the_document():
+    """Every answer to a test client is one that the API document tells of."""
+    with contract.watching():
+        yield
+
+
+def pytest_testnodedown(node):
+    """With several processes each has met some of the errors."""
+    contract.SEEN.update(getattr(node, "workeroutput", {}).get("codes", ()))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session):
+    """After a run of everything, each error of the table must have come."""
+    config = session.config
+    if hasattr(config, "workeroutput"):
+        config.workeroutput["codes"] = sorted(contract.SEEN)
+    elif session.exitstatus == 0 and not config.option.keyword and config.args_source.name == "TESTPATHS":
+        config.stash[NEVER_SEEN] = contract.never_seen()
+        if config.stash[NEVER_SEEN]:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    for code in config.stash.get(NEVER_SEEN, ()):
+        terminalreporter.write_line(f"FAILED: no test has met the error {code}", red=True)
 
 
 @pytest.fixture(scope="session", params=PRESENT)

@@ -166,7 +166,7 @@ class TestListItems:
         response = client.get(f"{API}/items", headers=headers, query_string={"cursor": forged(place)})
 
         assert error(response) == (422, "validation_failed")
-        assert response.json["errors"] == {"query": {"cursor": ["Not a cursor of this listing."]}}
+        assert response.json["errors"] == {"query": {"cursor": ["Not a cursor of this listing and order."]}}
 
     def test_a_cursor_of_another_listing_is_refused(self, client, as_user, as_admin):
         """A cursor of the users begins nowhere among the items."""
@@ -175,7 +175,7 @@ class TestListItems:
         response = client.get(f"{API}/items", headers=as_user, query_string={"cursor": cursor})
 
         assert error(response) == (422, "validation_failed")
-        assert response.json["errors"] == {"query": {"cursor": ["Not a cursor of this listing."]}}
+        assert response.json["errors"] == {"query": {"cursor": ["Not a cursor of this listing and order."]}}
 
     def test_costs_two_queries(self, app, client, five, as_user):
         """Who is it, and the page: no query per item, and no count; a visitor costs the page alone."""

@@ -13,7 +13,7 @@ import time
 import urllib.request
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
 from threading import Barrier
@@ -169,6 +169,24 @@ def test_a_client_that_stops_sending_loses_its_thread(port):
     assert others_waited < 4 < waited < 10
     assert parse(answer)[0] == 408
     assert parse(answer)[2]["error"] == "request_timeout"
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="only Linux bounds how long a client takes")
+def test_a_client_that_stops_taking_loses_its_thread(tmp_path):
+    """The script of /docs is larger than what the kernel keeps for a client: as many as there are threads get it."""
+    settings = {"DATABASE_URL": f"sqlite:///{tmp_path / 'x.db'}", "APP_ENV": "testing", "THREADS": "16"}
+    with serving(**settings) as (port, _process), ExitStack() as stack:
+        for _ in range(16):
+            client = stack.enter_context(socket.socket())
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 536)  # as on a network, not as on one machine
+            client.connect(("127.0.0.1", port))
+            client.sendall(b"GET /docs/swagger-ui-bundle.js HTTP/1.1\r\nHost: a\r\n\r\n")
+        time.sleep(1)
+        answer = send(port, b"GET /health/live HTTP/1.0\r\n\r\n", timeout=40)
+
+    assert parse(answer)[0] == 200
+    assert "Traceback" not in secrets_in_logs.LOGS[-1]
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="the tour needs curl")

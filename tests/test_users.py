@@ -91,7 +91,7 @@ class TestListUsers:
         response = client.get(f"{API}/users", headers=as_admin, query_string={"cursor": cursor})
 
         assert error(response) == (422, "validation_failed")
-        assert response.json["errors"] == {"query": {"cursor": ["Not a cursor of this listing."]}}
+        assert response.json["errors"] == {"query": {"cursor": ["Not a cursor of this listing and order."]}}
 
     @pytest.mark.parametrize(
         ("query", "field"),

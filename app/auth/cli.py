@@ -21,7 +21,7 @@ tokens_cli = Group("tokens", help="Sessions and revoked tokens.")
 
 @tokens_cli.command("prune")
 def prune_tokens() -> None:
-    """Remove expired sessions, revoked tokens and counts of failed logins."""
+    """Remove expired sessions, revoked tokens, counts of failed logins and idempotency keys."""
     removed = 0
     while batch := prune(BATCH):
         db.session.commit()

@@ -9,28 +9,24 @@ from flask import current_app, g
 from flask_jwt_extended.exceptions import JWTExtendedException
 from jwt import PyJWTError
 
-from app.auth.tokens import authenticate, caller
+from app.auth.tokens import authenticate, caller, is_anonymous
 from app.blueprint import Blueprint
 from app.errors import ApiError, Code
 from app.logs import log_event
+from app.openapi import Token
 
 View = TypeVar("View", bound=Callable[..., Any])
 
-ACCESS, REFRESH = "accessToken", "refreshToken"
-SECURITY_SCHEMES = {
-    ACCESS: {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
-    REFRESH: {"type": "http", "scheme": "bearer", "bearerFormat": "JWT", "description": "The refresh token."},
-}
 
-
-def _guard(check: Callable[[], None], **documentation: Any) -> Callable[[View], View]:
+def _guard(check: Callable[[], None], *codes: Code, token: Token | None = None) -> Callable[[View], View]:
     def decorate(view: View) -> View:
         @wraps(view)
         def guarded(*args: Any, **view_args: Any) -> Any:
             check()
             return view(*args, **view_args)
 
-        return Blueprint.doc(**documentation)(guarded)  # type: ignore[no-any-return]
+        facts = {} if token is None else {"token": token}
+        return Blueprint.declare(guarded, codes=codes, **facts)  # type: ignore[return-value]
 
     return decorate
 
@@ -84,24 +80,35 @@ def _require_fresh() -> None:
         raise ApiError(Code.fresh_token_required)
 
 
-_401 = {401: "UNAUTHORIZED"}
-_403 = {403: "FORBIDDEN"}
-_BY_ACCESS: list[dict[str, list[str]]] = [{ACCESS: []}]
+_TOKEN = (Code.invalid_token, Code.token_expired, Code.token_revoked, Code.database_unavailable)
+_NEEDED = (Code.authorization_required, *_TOKEN)
 
 # An access token.
-login_required = _guard(_check_login, security=_BY_ACCESS, responses=_401)
+login_required = _guard(_check_login, *_NEEDED, token=Token())
 # An access token or none; a bad one is refused.
-login_optional = _guard(_check_login_if_any, security=[{}, *_BY_ACCESS], responses=_401)
+login_optional = _guard(_check_login_if_any, *_TOKEN, token=Token(optional=True))
 # An access token or none; a bad one counts as none.
-live_login_optional = _guard(_check_live_login_if_any, security=[{}, *_BY_ACCESS], responses=_401)
+live_login_optional = _guard(_check_live_login_if_any, Code.database_unavailable, token=Token(optional=True))
 # A refresh token.
-refresh_required = _guard(_check_refresh, security=[{REFRESH: []}], responses=_401)
+refresh_required = _guard(_check_refresh, *_NEEDED, token=Token(refresh=True))
 # An access token that came from a password, not from a refresh.
-fresh_login_required = _guard(_check_fresh, security=_BY_ACCESS, responses=_401)
+fresh_login_required = _guard(_check_fresh, *_NEEDED, Code.fresh_token_required, token=Token(roles=("fresh",)))
 # An administrator's access token.
-admin_required = _guard(_check_admin, security=_BY_ACCESS, responses=_401 | _403)
+admin_required = _guard(_check_admin, *_NEEDED, Code.admin_required, token=Token(roles=("admin",)))
 # An administrator's access token that came from a password.
-fresh_admin_required = _guard(_check_fresh_admin, security=_BY_ACCESS, responses=_401 | _403)
+fresh_admin_required = _guard(
+    _check_fresh_admin, *_NEEDED, Code.admin_required, Code.fresh_token_required, token=Token(roles=("admin", "fresh"))
+)
+
+
+def login_required_for(asked: Callable[[], bool]) -> Callable[[View], View]:
+    """An access token where the request asks for so much.  Stands below `login_optional`."""
+
+    def check() -> None:
+        if is_anonymous() and asked():
+            raise ApiError(Code.authorization_required)
+
+    return _guard(check, Code.authorization_required)
 
 
 def switched_on(setting: str) -> Callable[[View], View]:
@@ -111,4 +118,4 @@ def switched_on(setting: str) -> Callable[[View], View]:
         if not current_app.config[setting]:
             raise ApiError(Code.forbidden, f"This is switched off here, by the setting {setting}.")
 
-    return _guard(check, responses=_403)
+    return _guard(check, Code.forbidden)

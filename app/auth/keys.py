@@ -142,3 +142,19 @@ def verifying_key(kid: Any) -> Key | None:
 def public_keys() -> list[dict[str, Any]]:
     """What others verify our tokens with (RFC 7517 section 5).  A secret is not among them."""
     return [key.public for key in ring().current().keys.values() if key.public]
+
+
+def derivation_secrets() -> list[bytes]:
+    """One secret of each key in force, the one of the key that signs at the end.
+
+    For what is signed but is no token: derive a key of its own from it.  Every
+    machine has the same, and a key that is retired takes it along.
+    """
+    now = ring().current()
+    others = [key for kid, key in now.keys.items() if kid != now.signing_kid]
+    return [_secret_of(key) for key in (*others, now.keys[now.signing_kid])]
+
+
+def _secret_of(key: Key) -> bytes:
+    jwk = key.signing.Algorithm.to_jwk(key.signing.key, as_dict=True)
+    return str(jwk.get("d") or jwk["k"]).encode()

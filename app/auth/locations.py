@@ -46,6 +46,24 @@ def init_app(app: Flask) -> None:
     )
 
 
+def security_schemes(app: Flask) -> dict[str, dict[str, str]]:
+    """How a token may be sent here, for the API document."""
+    locations: _Locations = app.extensions["locations"]
+    schemes: dict[str, dict[str, str]] = {}
+    for kind, cookie in (("access", locations.access), ("refresh", locations.refresh)):
+        if "headers" in locations.taken:
+            about = f"The {kind} token: `Authorization: Bearer <token>`."
+            schemes[f"{kind}Token"] = {"type": "http", "scheme": "bearer", "bearerFormat": "JWT", "description": about}
+        if "query_string" in locations.taken:
+            schemes[f"{kind}Query"] = {"type": "apiKey", "in": "query", "name": QUERY_NAME}
+        if "cookies" in locations.taken:
+            about = f"The {kind} token, put there by a login with `?use_cookies=true`. No script sees it."
+            schemes[f"{kind}Cookie"] = {"type": "apiKey", "in": "cookie", "name": cookie.name, "description": about}
+            about = f"The value of the cookie `{cookie.csrf_name}`, which scripts can read."
+            schemes[f"{kind}Csrf"] = {"type": "apiKey", "in": "header", "name": CSRF_HEADER, "description": about}
+    return schemes
+
+
 def _locations() -> _Locations:
     return cast("_Locations", current_app.extensions["locations"])
 

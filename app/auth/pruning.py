@@ -11,6 +11,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 from app.auth.models import FailedLogin, RevokedToken, Session
 from app.database import utcnow
 from app.extensions import db
+from app.idempotency.models import IdempotencyKey
 
 
 def prune(most: int) -> int:
@@ -24,6 +25,7 @@ def prune(most: int) -> int:
         remove_expired(db.session.execute, Session.id, Session.expires_at, cut, most)
         + remove_expired(db.session.execute, RevokedToken.jti, RevokedToken.expires_at, cut, most)
         + remove_expired(db.session.execute, FailedLogin.key, FailedLogin.expires_at, now, most)
+        + remove_expired(db.session.execute, IdempotencyKey.key, IdempotencyKey.expires_at, now, most)
     )
 
 

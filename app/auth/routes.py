@@ -45,6 +45,8 @@ from app.users.schemas import RESEMBLES
 
 blp = Blueprint("auth", __name__, url_prefix="/api/v1/auth", description="Sign up, log in, stay logged in, log out.")
 
+PASSWORD_FAILS = (Code.invalid_credentials, Code.too_many_attempts, Code.overloaded)  # where one is given
+
 
 def _client() -> Client:
     return Client(request.user_agent.string or None, request.remote_addr)
@@ -66,7 +68,7 @@ def _start_login(user: User) -> Grant:
 @blp.arguments(RegistrationSchema)
 @blp.arguments(CookieArgs, location="query")
 @blp.response(201, LoginSchema)
-@blp.alt_response(409, response="CONFLICT")
+@blp.fails(Code.username_taken, Code.overloaded, Code.database_unavailable)
 def register(registration: dict[str, str], args: dict[str, bool]) -> dict[str, Any]:
     """Create an account, and log it in."""
     by_cookie = _into_cookies(args)
@@ -84,9 +86,7 @@ def register(registration: dict[str, str], args: dict[str, bool]) -> dict[str, A
 @blp.arguments(CredentialsSchema)
 @blp.arguments(CookieArgs, location="query")
 @blp.response(200, LoginSchema)
-@blp.alt_response(401, response="UNAUTHORIZED")
-@blp.alt_response(429, response="TOO_MANY_REQUESTS")
-@blp.alt_response(503, response="SERVICE_UNAVAILABLE")
+@blp.fails(*PASSWORD_FAILS, Code.forbidden, Code.database_unavailable)
 def login(credentials: dict[str, str], args: dict[str, bool]) -> dict[str, Any]:
     """Log in: a new session, and a fresh access token."""
     by_cookie = _into_cookies(args)
@@ -106,8 +106,7 @@ def login(credentials: dict[str, str], args: dict[str, bool]) -> dict[str, Any]:
 @blp.arguments(CredentialsSchema)
 @blp.arguments(CookieArgs, location="query")
 @blp.response(200, AccessTokenSchema)
-@blp.alt_response(429, response="TOO_MANY_REQUESTS")
-@blp.alt_response(503, response="SERVICE_UNAVAILABLE")
+@blp.fails(*PASSWORD_FAILS, Code.forbidden)
 def fresh_login(credentials: dict[str, str], args: dict[str, bool]) -> dict[str, Any]:
     """Give the password again, for a fresh access token.
 
@@ -131,9 +130,10 @@ def fresh_login(credentials: dict[str, str], args: dict[str, bool]) -> dict[str,
 
 @blp.post("/refresh")
 @refresh_required
-@blp.arguments(RefreshTokenSchema)
+@blp.arguments(RefreshTokenSchema, example={})
 @blp.arguments(CookieArgs, location="query")
 @blp.response(200, TokensSchema)
+@blp.fails(Code.token_reused, Code.forbidden)
 def refresh(_body: dict[str, str], args: dict[str, bool]) -> dict[str, Any]:
     """Exchange a refresh token for a new access token and the next refresh token."""
     by_cookie = _into_cookies(args)
@@ -172,8 +172,9 @@ def logout_access() -> dict[str, str]:
 
 @blp.post("/logout/refresh")
 @refresh_required
-@blp.arguments(RefreshTokenSchema)
+@blp.arguments(RefreshTokenSchema, example={})
 @blp.response(200, MessageSchema)
+@blp.fails(Code.token_reused)
 def logout_refresh(_body: dict[str, str]) -> dict[str, str]:
     """Revoke this refresh token, and with it the renewal of its session."""
     stopped = stop_renewal(caller)
@@ -191,8 +192,7 @@ def logout_refresh(_body: dict[str, str]) -> dict[str, str]:
 @fresh_login_required
 @blp.arguments(PasswordChangeSchema)
 @blp.response(200, TokensSchema)
-@blp.alt_response(429, response="TOO_MANY_REQUESTS")
-@blp.alt_response(503, response="SERVICE_UNAVAILABLE")
+@blp.fails(*PASSWORD_FAILS)
 def change_password(passwords: dict[str, str]) -> dict[str, Any]:
     """Change the password: every session ends, and a new one starts."""
     if resembles(passwords["new_password"], caller.username):
@@ -240,7 +240,7 @@ def delete_sessions(args: dict[str, bool]) -> dict[str, str]:
 @blp.delete("/sessions/<uuid:session_id>")
 @login_required
 @blp.response(200, MessageSchema)
-@blp.alt_response(404, response="NOT_FOUND")
+@blp.fails(Code.not_found)
 def delete_session(session_id: UUID) -> dict[str, str]:
     """End one of your sessions."""
     if not execute_write(delete(Session).where(Session.id == session_id, Session.user_id == caller.id)):

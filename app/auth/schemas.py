@@ -1,5 +1,5 @@
 from marshmallow import Schema, fields
-from marshmallow.validate import Length
+from marshmallow.validate import Equal, Length
 
 from app.schemas import QueryFlag, Text, Timestamp
 from app.users.schemas import AccountSchema, NewPassword, UserSchema
@@ -7,19 +7,21 @@ from app.users.schemas import AccountSchema, NewPassword, UserSchema
 LOGIN_NAME_LENGTH = 255  # characters; no rule of ours: a login only asks whether there is such a user
 
 
+_PASSWORD = {"format": "password", "examples": ["correct horse battery"]}
+_TOKEN = "eyJhbGciOiJFZERTQSIsImtpZCI6Ij…"  # noqa: S105 -- an example
+
+
 class RegistrationSchema(AccountSchema):
     pass
 
 
 class CredentialsSchema(Schema):
-    username = Text(required=True, minimum=1, maximum=LOGIN_NAME_LENGTH)
-    password = fields.String(required=True, load_only=True, validate=Length(min=1), metadata={"format": "password"})
+    username = Text(required=True, minimum=1, maximum=LOGIN_NAME_LENGTH, metadata={"examples": ["grace"]})
+    password = fields.String(required=True, load_only=True, validate=Length(min=1), metadata=_PASSWORD)
 
 
 class PasswordChangeSchema(Schema):
-    current_password = fields.String(
-        required=True, load_only=True, validate=Length(min=1), metadata={"format": "password"}
-    )
+    current_password = fields.String(required=True, load_only=True, validate=Length(min=1), metadata=_PASSWORD)
     new_password = NewPassword(required=True)
 
 
@@ -34,17 +36,24 @@ class RefreshTokenSchema(Schema):
 
     BODY_IS_OPTIONAL = True
 
-    refresh_token = fields.String(load_only=True, metadata={"description": "Where it comes by no other way."})
+    refresh_token = fields.String(
+        load_only=True, metadata={"description": "Where it comes by no other way.", "examples": [_TOKEN]}
+    )
+
+
+_ISSUED = {"description": "Not there where it goes into a cookie.", "examples": [_TOKEN]}
 
 
 class AccessTokenSchema(Schema):
-    access_token = fields.String(metadata={"description": "Not there where it goes into a cookie."})
-    token_type = fields.String(required=True)
-    expires_in = fields.Integer(required=True, metadata={"description": "Seconds that the access token lives."})
+    access_token = fields.String(metadata=_ISSUED)
+    token_type = fields.String(required=True, validate=Equal("Bearer"), metadata={"examples": ["Bearer"]})
+    expires_in = fields.Integer(
+        required=True, metadata={"description": "Seconds that the access token lives.", "examples": [900]}
+    )
 
 
 class TokensSchema(AccessTokenSchema):
-    refresh_token = fields.String(metadata={"description": "Not there where it goes into a cookie."})
+    refresh_token = fields.String(metadata=_ISSUED)
 
 
 class LoginSchema(TokensSchema):
@@ -52,12 +61,12 @@ class LoginSchema(TokensSchema):
 
 
 class SessionSchema(Schema):
-    id = fields.UUID(required=True)
+    id = fields.UUID(required=True, metadata={"examples": ["0f8fad5b-d9cb-469f-a165-70867728950e"]})
     created_at = Timestamp(required=True)
     last_used_at = Timestamp(required=True, metadata={"description": "The last login or refresh."})
     expires_at = Timestamp(required=True)
-    user_agent = fields.String(required=True, allow_none=True)
-    ip_address = fields.String(required=True, allow_none=True)
+    user_agent = fields.String(required=True, allow_none=True, metadata={"examples": ["curl/8.5.0"]})
+    ip_address = fields.String(required=True, allow_none=True, metadata={"examples": ["192.0.2.7"]})
     current = fields.Boolean(required=True, metadata={"description": "The session of this request."})
 
 

@@ -1,14 +1,21 @@
+import unicodedata
 from datetime import datetime
 from decimal import Decimal
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, String, UniqueConstraint
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy import CheckConstraint, ForeignKey, Index, String, UniqueConstraint, text
+from sqlalchemy.orm import Mapped, mapped_column, validates
 
-from app.database import BigId, Money, UTCDateTime, utcnow
+from app.database import BigId, Money, UTCDateTime, exact_text, utcnow
 from app.extensions import Base
 
 NAME_LENGTH = 80
+KEY_LENGTH = 3 * NAME_LENGTH  # the most that folding the case makes of them (Unicode, CaseFolding.txt)
 DESCRIPTION_LENGTH = 500
+
+
+def name_key(name: str) -> str:
+    """What is searched for a part of the name, whatever the case and the script (Unicode section 3.13, D145)."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
 class Item(Base):
@@ -18,14 +25,23 @@ class Item(Base):
     __table_args__ = (
         UniqueConstraint("name"),
         CheckConstraint("price >= 0", name="price_not_negative"),
-        Index(None, "owner_id"),
+        # For each order of the listing the columns of its cursor; the one of `id` and of `name` are there already.
+        Index(None, "price", "id"),
+        Index(None, "created_at", "id"),
+        Index(None, "owner_id", "id"),
         Base.__table_args__,
     )
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
-    name: Mapped[str] = mapped_column(String(NAME_LENGTH))
+    name: Mapped[str] = mapped_column(exact_text(NAME_LENGTH))
+    name_key: Mapped[str] = mapped_column(String(KEY_LENGTH), server_default=text("''"))
     description: Mapped[str | None] = mapped_column(String(DESCRIPTION_LENGTH))
     price: Mapped[Decimal] = mapped_column(Money)
     owner_id: Mapped[int | None] = mapped_column(BigId, ForeignKey("users.id", ondelete="SET NULL"))
     created_at: Mapped[datetime] = mapped_column(UTCDateTime, default=utcnow)
     updated_at: Mapped[datetime] = mapped_column(UTCDateTime, default=utcnow, onupdate=utcnow)
+
+    @validates("name")
+    def _keep_key(self, _name: str, name: str) -> str:
+        self.name_key = name_key(name)
+        return name

@@ -1,23 +1,34 @@
 from typing import Any
 
-from flask import url_for
-from sqlalchemy import delete, select
+from flask import Response, url_for
+from sqlalchemy import Select, delete, select
 
-from app.auth.guards import admin_required, fresh_login_required, login_optional, login_required
+from app.auth.guards import admin_required, fresh_login_required, login_optional, login_required, login_required_for
 from app.auth.tokens import caller, is_anonymous
 from app.blueprint import Blueprint
+from app.conditional import CREATED_HEADERS, conditional, created, require_match
 from app.database import unique_or
 from app.errors import ApiError, Code
 from app.extensions import db, execute_write
-from app.items.models import Item
-from app.items.schemas import ItemChangesSchema, ItemPageSchema, ItemSchema, NewItemSchema
-from app.pagination import read_page
-from app.schemas import MessageSchema, PageArgs
+from app.http import query
+from app.idempotency.guards import idempotent, keep_answer
+from app.items.models import Item, name_key
+from app.items.schemas import ItemChangesSchema, ItemPageArgs, ItemPageSchema, ItemSchema, NewItemSchema
+from app.pagination import PAGE_HEADERS, read_page
+from app.schemas import MessageSchema
 
 blp = Blueprint("items", __name__, url_prefix="/api/v1/items", description="Things with a price.")
 
+_ITEM = ItemSchema()
 _NAMES = select(Item.name)
 _ITEMS = select(Item.id, Item.name, Item.description, Item.price, Item.owner_id, Item.created_at, Item.updated_at)
+# For each order its columns, the last of them unique; there is an index for each.
+_ORDERS: dict[str, tuple[Any, ...]] = {
+    "id": (Item.id,),
+    "name": (Item.name,),
+    "price": (Item.price, Item.id),
+    "created_at": (Item.created_at, Item.id),
+}
 
 
 def get_item_or_404(item_id: int) -> Item:
@@ -27,13 +38,43 @@ def get_item_or_404(item_id: int) -> Item:
     return item
 
 
+def _asks_for_more_than_names() -> bool:
+    """Whether a stranger could find the prices out by it."""
+    asked = query()
+    orders = {order.removeprefix("-") for order in asked.getlist("sort")}
+    return bool({"owner", "min_price", "max_price"} & asked.keys() or {"price", "created_at"} & orders)
+
+
+def _filtered(
+    items: Select[*tuple[Any, ...]],
+    *,
+    q: str = "",
+    owner: int | str | None = None,
+    min_price: Any = None,
+    max_price: Any = None,
+) -> Select[*tuple[Any, ...]]:
+    if q:
+        items = items.where(Item.name_key.contains(name_key(q), autoescape=True))
+    if owner is not None:
+        items = items.where(Item.owner_id == (caller.id if owner == "me" else owner))
+    if min_price is not None:
+        items = items.where(Item.price >= min_price)
+    if max_price is not None:
+        items = items.where(Item.price <= max_price)
+    return items
+
+
 @blp.get("")
 @login_optional
-@blp.arguments(PageArgs, location="query")
-@blp.response(200, ItemPageSchema)
+@login_required_for(_asks_for_more_than_names)
+@blp.arguments(ItemPageArgs, location="query")
+@blp.response(200, ItemPageSchema, headers=PAGE_HEADERS)
 def list_items(args: dict[str, Any]) -> Any:
-    """List the items.  Without a token: their names."""
-    page = read_page(_NAMES if is_anonymous() else _ITEMS, Item.id, **args)
+    """List the items.  Without a token: their names, by `id` or `name`, with no filter but `q`."""
+    page_args = {name: args.pop(name) for name in ("limit", "cursor") if name in args}
+    sort: str = args.pop("sort")
+    items = _filtered(_NAMES if is_anonymous() else _ITEMS, **args)
+    page = read_page(items, *_ORDERS[sort.removeprefix("-")], descending=sort.startswith("-"), **page_args)
     answer: dict[str, Any] = {"items": page.rows, "next_cursor": page.next_cursor}
     if is_anonymous():
         answer["message"] = "More data available if you log in."
@@ -43,21 +84,25 @@ def list_items(args: dict[str, Any]) -> Any:
 @blp.post("")
 @fresh_login_required
 @blp.arguments(NewItemSchema)
-@blp.response(201, ItemSchema)
-@blp.alt_response(409, response="CONFLICT")
-def create_item(new: dict[str, Any]) -> Any:
+@idempotent
+@blp.response(201, ItemSchema, headers=CREATED_HEADERS)
+@blp.fails(Code.not_found, Code.item_exists)
+def create_item(new: dict[str, Any]) -> Response:
     """Create an item of your own."""
     item = Item(**new, owner_id=caller.id)
     db.session.add(item)
     with unique_or(ApiError(Code.item_exists)):
-        db.session.commit()
-    return item, {"Location": url_for("items.get_item", item_id=item.id)}
+        db.session.flush()
+    answer = keep_answer(created(_ITEM, item, url_for("items.get_item", item_id=item.id)))
+    db.session.commit()
+    return answer
 
 
 @blp.get("/<int:item_id>")
 @login_required
+@conditional
 @blp.response(200, ItemSchema)
-@blp.alt_response(404, response="NOT_FOUND")
+@blp.fails(Code.not_found)
 def get_item(item_id: int) -> Item:
     """Show an item."""
     return get_item_or_404(item_id)
@@ -66,15 +111,15 @@ def get_item(item_id: int) -> Item:
 @blp.patch("/<int:item_id>")
 @login_required
 @blp.arguments(ItemChangesSchema)
+@conditional
 @blp.response(200, ItemSchema)
-@blp.alt_response(403, response="FORBIDDEN")
-@blp.alt_response(404, response="NOT_FOUND")
-@blp.alt_response(409, response="CONFLICT")
+@blp.fails(Code.not_found, Code.forbidden, Code.item_exists)
 def update_item(changes: dict[str, Any], item_id: int) -> Item:
     """Change an item.  Its owner or an administrator."""
     item = get_item_or_404(item_id)
     if item.owner_id != caller.id and not caller.may_administer:
         raise ApiError(Code.forbidden)
+    require_match(_ITEM, item)
     for name, value in changes.items():
         setattr(item, name, value)
     with unique_or(ApiError(Code.item_exists)):
@@ -84,10 +129,12 @@ def update_item(changes: dict[str, Any], item_id: int) -> Item:
 
 @blp.delete("/<int:item_id>")
 @admin_required
+@conditional
 @blp.response(200, MessageSchema)
-@blp.alt_response(404, response="NOT_FOUND")
+@blp.fails(Code.not_found)
 def delete_item(item_id: int) -> dict[str, str]:
     """Delete an item.  Administrators only."""
+    require_match(_ITEM, get_item_or_404(item_id))
     if not execute_write(delete(Item).where(Item.id == item_id)):
         raise ApiError(Code.not_found)
     db.session.commit()

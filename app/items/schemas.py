@@ -1,29 +1,48 @@
 from typing import Any
 
 from marshmallow import Schema, fields
+from marshmallow.validate import OneOf
 
 from app.items.models import DESCRIPTION_LENGTH, NAME_LENGTH
-from app.schemas import Amount, Text, Timestamp
+from app.schemas import Amount, NextCursor, Owner, PageArgs, Text, Timestamp
+
+_NAME = {"examples": ["Brass padlock"]}
+_DESCRIPTION = {"examples": ["Opens with two keys."]}
+ORDERS = ("id", "-id", "name", "-name", "price", "-price", "created_at", "-created_at")
+
+
+class ItemPageArgs(PageArgs):
+    q = Text(maximum=NAME_LENGTH, metadata={"description": "A part of the name, in any case."})
+    owner = Owner()
+    min_price = Amount()
+    max_price = Amount()
+    sort = fields.String(
+        load_default="id", validate=OneOf(ORDERS), metadata={"description": "With `-` the other way round."}
+    )
 
 
 class NewItemSchema(Schema):
-    name = Text(required=True, minimum=1, maximum=NAME_LENGTH, trimmed=True)
+    name = Text(required=True, minimum=1, maximum=NAME_LENGTH, trimmed=True, metadata=_NAME)
     price = Amount(required=True)
-    description = Text(maximum=DESCRIPTION_LENGTH, lines=True, allow_none=True, load_default=None)
+    description = Text(
+        maximum=DESCRIPTION_LENGTH, lines=True, allow_none=True, load_default=None, metadata=_DESCRIPTION
+    )
 
 
 class ItemChangesSchema(Schema):
-    name = Text(minimum=1, maximum=NAME_LENGTH, trimmed=True)
+    name = Text(minimum=1, maximum=NAME_LENGTH, trimmed=True, metadata=_NAME)
     price = Amount()
-    description = Text(maximum=DESCRIPTION_LENGTH, lines=True, allow_none=True)
+    description = Text(maximum=DESCRIPTION_LENGTH, lines=True, allow_none=True, metadata=_DESCRIPTION)
 
 
 class ItemSchema(Schema):
-    id = fields.Integer(required=True)
-    name = fields.String(required=True)
-    description = fields.String(required=True, allow_none=True)
+    id = fields.Integer(required=True, metadata={"examples": [7]})
+    name = fields.String(required=True, metadata=_NAME)
+    description = fields.String(required=True, allow_none=True, metadata=_DESCRIPTION)
     price = Amount(required=True)
-    owner_id = fields.Integer(required=True, allow_none=True)
+    owner_id = fields.Integer(
+        required=True, allow_none=True, metadata={"description": "None, where the owner is gone.", "examples": [1]}
+    )
     created_at = Timestamp(required=True)
     updated_at = Timestamp(required=True)
 
@@ -38,5 +57,10 @@ class ListedItemSchema(ItemSchema):
 
 class ItemPageSchema(Schema):
     items = fields.List(fields.Nested(ListedItemSchema), required=True)
-    next_cursor = fields.String(required=True, allow_none=True)
-    message = fields.String(metadata={"description": "Without a token: that there is more to see."})
+    next_cursor = NextCursor()
+    message = fields.String(
+        metadata={
+            "description": "Without a token: that there is more to see.",
+            "examples": ["More data available if you log in."],
+        }
+    )

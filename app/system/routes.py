@@ -1,16 +1,20 @@
 import base64
 import hashlib
-from http import HTTPStatus
 from typing import Any
 
+import flask
 from flask import Response, current_app, jsonify, make_response, render_template, request
 
 from app.auth.keys import public_keys
 from app.blueprint import Blueprint
+from app.conditional import conditional
 from app.errors import ApiError, Code
+from app.openapi import document
+from app.system.docs import POLICY, read_asset
 from app.system.migrations import current_migrations, newest_migrations
 from app.system.schemas import HealthSchema, IndexSchema, KeysSchema
 
+_HTML = {"type": "string"}
 KEYS_MAX_AGE = 300  # seconds: how long a new key should verify before it signs
 
 blp = Blueprint("system", __name__, template_folder="templates", description="About the service itself.")
@@ -18,10 +22,11 @@ blp = Blueprint("system", __name__, template_folder="templates", description="Ab
 
 @blp.get("/")
 @blp.response(200, IndexSchema)
+@blp.alt_response(200, schema=_HTML, content_type="text/html")
 def show_index() -> Any:
-    """Name, version, and where the API document is.  A page for browsers, JSON for programs."""
+    """Name, version, and where the API document and its page are.  A page for browsers, JSON for programs."""
     config = current_app.config
-    about = {"name": config["API_TITLE"], "version": config["API_VERSION"], "openapi": "/openapi.json"}
+    about = {"name": config["API_TITLE"], "version": config["API_VERSION"], "openapi": "/openapi.json", "docs": "/docs"}
     if request.accept_mimetypes.best_match(["application/json", "text/html"]) == "text/html":
         return _page("index.html", **about)
     return about
@@ -39,18 +44,44 @@ def _page(template: str, **values: str) -> Response:
     return response
 
 
+@blp.get("/docs")
+@blp.response(200, _HTML, content_type="text/html")
+def show_docs() -> Any:
+    """A page to read this document and to try what it describes."""
+    config = current_app.config
+    response = make_response(render_template("docs.html", name=config["API_TITLE"], version=config["API_VERSION"]))
+    response.headers["Content-Security-Policy"] = POLICY
+    return response
+
+
+@conditional
+@blp.response(200)
+def show_docs_file(name: str) -> Response:
+    """A file that the page is made of."""
+    response = read_asset(name)
+    if response is None:
+        raise ApiError(Code.not_found)
+    return response
+
+
+# Not by flask-smorest's own method, which would put it into the API document: it is nobody's to call.
+flask.Blueprint.add_url_rule(blp, "/docs/<name>", view_func=show_docs_file)
+
+
 @blp.get("/.well-known/jwks.json")
+@conditional
 @blp.response(200, KeysSchema)
-@blp.alt_response(412, response="PRECONDITION_FAILED")
 def show_keys() -> Any:
     """The public keys that tokens are verified with (RFC 7517).  An empty list where a secret signs."""
-    response = jsonify(keys=public_keys())
-    response.headers["Cache-Control"] = f"public, max-age={KEYS_MAX_AGE}"
-    response.add_etag()
-    response.make_conditional(request)
-    if response.status_code == HTTPStatus.PRECONDITION_FAILED:
-        raise ApiError(Code.precondition_failed)
-    return response
+    return {"keys": public_keys()}, {"Cache-Control": f"public, max-age={KEYS_MAX_AGE}"}
+
+
+@blp.get("/openapi.json")
+@conditional
+@blp.response(200, {"type": "object"})
+def show_document() -> Response:
+    """This document (OpenAPI 3.1)."""
+    return jsonify(document())
 
 
 @blp.get("/health/live")
@@ -62,7 +93,7 @@ def show_live() -> dict[str, str]:
 
 @blp.get("/health/ready")
 @blp.response(200, HealthSchema)
-@blp.alt_response(503, response="SERVICE_UNAVAILABLE")
+@blp.fails(Code.database_unavailable)
 def show_ready() -> dict[str, str]:
     """Can it serve?  The database answers, and its schema is at the newest migration."""
     if current_migrations() != newest_migrations():

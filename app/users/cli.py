@@ -13,7 +13,7 @@ from app.logs import log_event
 from app.users.models import User, username_key
 from app.users.passwords import hash_password
 from app.users.schemas import AccountSchema
-from app.users.service import keep_an_admin
+from app.users.service import keep_an_admin, lock_admins
 
 users_cli = Group("users", help="Accounts.")
 
@@ -106,7 +106,7 @@ def _change(name: str, **changes: bool) -> None:
     if user is None:
         raise click.ClickException(f"There is no user {name}: see `flask users list`.")
     if False in changes.values():
-        keep_an_admin(without=user.id)
+        keep_an_admin(lock_admins(), without=user.id)
     for attribute, value in changes.items():
         setattr(user, attribute, value)
     if not user.is_active:

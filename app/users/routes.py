@@ -7,11 +7,12 @@ from app.auth.locations import clear_cookies
 from app.auth.service import end_sessions
 from app.auth.tokens import caller
 from app.blueprint import Blueprint
+from app.conditional import conditional, require_match
 from app.database import unique_or
 from app.errors import ApiError, Code
 from app.extensions import db, execute_write
 from app.logs import log_event
-from app.pagination import read_page
+from app.pagination import PAGE_HEADERS, read_page
 from app.schemas import MessageSchema
 from app.users.models import User, username_key
 from app.users.schemas import OwnChangesSchema, UserChangesSchema, UserPageArgs, UserPageSchema, UserSchema
@@ -19,6 +20,7 @@ from app.users.service import keep_an_admin, lock_admins
 
 blp = Blueprint("users", __name__, url_prefix="/api/v1/users", description="Accounts.")
 
+_USER = UserSchema()
 _USERS = select(User.id, User.username, User.is_admin, User.is_active, User.created_at, User.updated_at)
 
 
@@ -32,7 +34,7 @@ def get_user_or_404(user_id: int) -> User:
 @blp.get("")
 @admin_required
 @blp.arguments(UserPageArgs, location="query")
-@blp.response(200, UserPageSchema)
+@blp.response(200, UserPageSchema, headers=PAGE_HEADERS)
 def list_users(args: dict[str, Any]) -> Any:
     """List the users.  Administrators only."""
     users = _USERS
@@ -58,6 +60,7 @@ def delete_users() -> dict[str, str]:
 
 @blp.get("/me")
 @login_required
+@conditional
 @blp.response(200, UserSchema)
 def get_me() -> Any:
     """Who am I?"""
@@ -67,11 +70,13 @@ def get_me() -> Any:
 @blp.patch("/me")
 @login_required
 @blp.arguments(OwnChangesSchema)
+@conditional
 @blp.response(200, UserSchema)
-@blp.alt_response(409, response="CONFLICT")
+@blp.fails(Code.not_found, Code.username_taken)
 def update_me(changes: dict[str, str]) -> User:
     """Change your user name."""
     user = get_user_or_404(caller.id)
+    require_match(_USER, user)
     if "username" in changes:
         user.username = changes["username"]
     with unique_or(ApiError(Code.username_taken)):
@@ -81,11 +86,14 @@ def update_me(changes: dict[str, str]) -> User:
 
 @blp.delete("/me")
 @fresh_login_required
+@conditional
 @blp.response(200, MessageSchema)
-@blp.alt_response(409, response="CONFLICT")
+@blp.fails(Code.not_found, Code.last_admin)
 def delete_me() -> dict[str, str]:
     """Delete your account.  Your items stay, without an owner."""
-    keep_an_admin(without=caller.id)
+    admins = lock_admins()
+    require_match(_USER, get_user_or_404(caller.id))
+    keep_an_admin(admins, without=caller.id)
     execute_write(delete(User).where(User.id == caller.id))
     db.session.commit()
     log_event("user_deleted", by=caller.id)
@@ -95,9 +103,9 @@ def delete_me() -> dict[str, str]:
 
 @blp.get("/<int:user_id>")
 @login_required
+@conditional
 @blp.response(200, UserSchema)
-@blp.alt_response(403, response="FORBIDDEN")
-@blp.alt_response(404, response="NOT_FOUND")
+@blp.fails(Code.forbidden, Code.not_found)
 def get_user(user_id: int) -> Any:
     """Show a user.  Yourself, or anybody to administrators."""
     if user_id == caller.id:
@@ -110,14 +118,16 @@ def get_user(user_id: int) -> Any:
 @blp.patch("/<int:user_id>")
 @fresh_admin_required
 @blp.arguments(UserChangesSchema)
+@conditional
 @blp.response(200, UserSchema)
-@blp.alt_response(404, response="NOT_FOUND")
-@blp.alt_response(409, response="CONFLICT")
+@blp.fails(Code.not_found, Code.last_admin)
 def update_user(changes: dict[str, bool], user_id: int) -> User:
     """Promote, demote, activate or deactivate a user.  Administrators only; it acts at once."""
-    if False in changes.values():
-        keep_an_admin(without=user_id)
+    admins = lock_admins() if False in changes.values() else None
     user = get_user_or_404(user_id)
+    require_match(_USER, user)
+    if admins is not None:
+        keep_an_admin(admins, without=user_id)
     for name, value in changes.items():
         setattr(user, name, value)
     if not user.is_active:
@@ -133,12 +143,14 @@ def update_user(changes: dict[str, bool], user_id: int) -> User:
 
 @blp.delete("/<int:user_id>")
 @fresh_admin_required
+@conditional
 @blp.response(200, MessageSchema)
-@blp.alt_response(404, response="NOT_FOUND")
-@blp.alt_response(409, response="CONFLICT")
+@blp.fails(Code.not_found, Code.last_admin)
 def delete_user(user_id: int) -> dict[str, str]:
     """Delete a user.  Administrators only.  Their tokens die; their items stay, without an owner."""
-    keep_an_admin(without=user_id)
+    admins = lock_admins()
+    require_match(_USER, get_user_or_404(user_id))
+    keep_an_admin(admins, without=user_id)
     if not execute_write(delete(User).where(User.id == user_id)):
         raise ApiError(Code.not_found)
     db.session.commit()

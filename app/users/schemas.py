@@ -6,7 +6,7 @@ from flask import current_app
 from marshmallow import Schema, ValidationError, fields, validates_schema
 from marshmallow.validate import Length
 
-from app.schemas import PageArgs, StrictBoolean, Text, Timestamp
+from app.schemas import NextCursor, PageArgs, StrictBoolean, Text, Timestamp
 from app.users.models import USERNAME_LENGTH, normalized
 from app.users.password_rules import is_common, resembles
 from app.users.passwords import normalize_password
@@ -15,11 +15,17 @@ RESEMBLES = "This is the user name, or little more."
 PASSWORD_LENGTH = 128  # characters; the cost of a hash does not grow with it
 
 
+_NAME = {
+    "description": "Letters, their marks and digits of any script, and `. _ -` behind the first; unique in any case.",
+    "examples": ["grace"],
+}
+
+
 class Username(fields.String):
     """3 to 64 characters after NFKC: letters, their marks and digits of any script, and . _ - behind the first."""
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(validate=Length(min=3, max=USERNAME_LENGTH), **kwargs)
+        super().__init__(validate=Length(min=3, max=USERNAME_LENGTH), metadata=_NAME, **kwargs)
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> str:
         name = normalized(super()._deserialize(value, attr, data, **kwargs))
@@ -41,7 +47,15 @@ class NewPassword(fields.String):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(
-            load_only=True, metadata={"format": "password", "minLength": 8, "maxLength": PASSWORD_LENGTH}, **kwargs
+            load_only=True,
+            metadata={
+                "format": "password",
+                "minLength": 8,
+                "maxLength": PASSWORD_LENGTH,
+                "description": "Of anything, spaces and emoji too, but none that is commonly used.",
+                "examples": ["correct horse battery"],
+            },
+            **kwargs,
         )
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> str:
@@ -65,8 +79,8 @@ class AccountSchema(Schema):
 
 
 class UserSchema(Schema):
-    id = fields.Integer(required=True)
-    username = fields.String(required=True)
+    id = fields.Integer(required=True, metadata={"examples": [1]})
+    username = fields.String(required=True, metadata=_NAME)
     is_admin = fields.Boolean(required=True)
     is_active = fields.Boolean(required=True)
     created_at = Timestamp(required=True)
@@ -79,7 +93,7 @@ class UserPageArgs(PageArgs):
 
 class UserPageSchema(Schema):
     users = fields.List(fields.Nested(UserSchema), required=True)
-    next_cursor = fields.String(required=True, allow_none=True)
+    next_cursor = NextCursor()
 
 
 class OwnChangesSchema(Schema):

@@ -17,11 +17,15 @@ def lock_admins() -> set[int]:
     return set(db.session.scalars(select(User.id).where(*active_admins)))
 
 
-def keep_an_admin(*, without: int) -> None:
+def keep_an_admin(admins: set[int], *, without: int) -> None:
     """Make sure that an active administrator is left without this user.
+
+    Args:
+        admins: as `lock_admins` found them, in this transaction.
+        without: the id of the user who is to go.
 
     Raises:
         ApiError: 409 `last_admin`.
     """
-    if lock_admins() == {without}:
+    if admins == {without}:
         raise ApiError(Code.last_admin)

@@ -1,0 +1,78 @@
+"""`Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header): a request that is sent twice is done once."""
+
+import json
+import re
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, TypeVar
+
+from flask import Response, current_app, g, request
+
+from app.auth.tokens import caller
+from app.blueprint import Blueprint
+from app.errors import Code, invalid
+from app.http import query, read_json
+from app.idempotency.service import HEADER, fingerprint, first_answer, keep, stored_key
+
+View = TypeVar("View", bound=Callable[..., Any])
+
+REPLAYED = "Idempotency-Replayed"
+KEPT_HEADERS = ("Location", "ETag")
+# With or without the quotes of a structured field (RFC 8941 section 3.3.3).
+_KEY = re.compile(r'("?)([A-Za-z0-9._:~-]{1,128})\1')
+
+
+def idempotent(view: View) -> View:
+    """Do the same request once, however often it comes with the same key.
+
+    Stands below `arguments`, so that only a good request takes a key, and
+    above `response`. The view gives its answer to `keep_answer` before it commits.
+    """
+
+    @wraps(view)
+    def once(*args: Any, **view_args: Any) -> Any:
+        g.idempotency_key = None
+        if HEADER not in request.headers:
+            return view(*args, **view_args)
+        sent = _KEY.fullmatch(request.headers[HEADER])
+        if sent is None:
+            raise invalid("headers", HEADER, "1 to 128 letters, digits and . _ : ~ -")
+        g.idempotency_key = stored_key(caller.id, str(request.endpoint), sent[2])
+        answer = first_answer(
+            g.idempotency_key, caller.id, fingerprint([request.view_args, sorted(query().items()), read_json()])
+        )
+        return view(*args, **view_args) if answer is None else _replay(json.loads(answer))
+
+    return Blueprint.declare(  # type: ignore[return-value]
+        once,
+        codes=(Code.idempotency_key_reused,),
+        parameters=(
+            {
+                "name": HEADER,
+                "in": "header",
+                "description": (
+                    "A key of your own for this request, such as a UUID. The same key and body again, within a day: "
+                    "the first answer again, and nothing is done."
+                ),
+                "schema": {"type": "string", "pattern": '^("?)[A-Za-z0-9._:~-]{1,128}\\1$'},
+            },
+        ),
+        headers={
+            REPLAYED: {"description": "`true` where this was answered before.", "schema": {"const": "true"}},
+        },
+    )
+
+
+def keep_answer(response: Response) -> Response:
+    """Keep the answer for whoever asks again, if a key came.  To be called before the commit."""
+    if g.idempotency_key is not None:
+        headers = {name: response.headers[name] for name in KEPT_HEADERS if name in response.headers}
+        kept = {"status": response.status_code, "headers": headers, "body": response.get_data(as_text=True)}
+        keep(g.idempotency_key, json.dumps(kept))
+    return response
+
+
+def _replay(kept: dict[str, Any]) -> Response:
+    response = current_app.response_class(kept["body"], kept["status"], mimetype="application/json")
+    response.headers.update({**kept["headers"], REPLAYED: "true"})
+    return response

@@ -1,0 +1,211 @@
+"""The API document (OpenAPI 3.1), made of what the decorators of each view enforce.
+
+A decorator leaves facts with its view (`Blueprint.declare`); here they become
+the operation's security, parameters and answers. What nobody declares is not there.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple, cast
+
+from apispec import APISpec
+from flask import Flask, current_app
+
+from app.auth.locations import SAFE_METHODS, security_schemes
+from app.codes import Code
+from app.extensions import api
+
+ABOUT = {
+    "info": {
+        "description": (
+            "Accounts, sessions and items. An access token lives minutes and is renewed by a refresh token, which is "
+            "exchanged once. What wants a role says so in its security: `fresh` is a token that came from a password, "
+            "`admin` an administrator's. Whatever goes wrong has the one shape of `Error`."
+        ),
+        "license": {"name": "MIT", "identifier": "MIT"},
+    }
+}
+
+# What any request may meet, whatever it asks for.
+_ANYWHERE = (
+    Code.bad_request,
+    Code.request_timeout,
+    Code.payload_too_large,
+    Code.uri_too_long,
+    Code.validation_failed,
+    Code.headers_too_large,
+    Code.internal_error,
+)
+_ERROR_HEADERS = {
+    401: {"WWW-Authenticate": "RFC 6750, section 3: what is wrong with the token."},
+    429: {"Retry-After": "Seconds."},
+    503: {"Retry-After": "Seconds."},
+}
+_REQUEST_ID = {"X-Request-ID": {"$ref": "#/components/headers/X-Request-ID"}}
+_ETAG = {"ETag": {"$ref": "#/components/headers/ETag"}}
+_ETAGS = "One or more `ETag`s, separated by commas, or `*`."
+_IF_MATCH = {
+    "name": "If-Match",
+    "in": "header",
+    "description": f"Only if it still is what you have seen, else 412. {_ETAGS}",
+    "schema": {"type": "string"},
+}
+_IF_NONE_MATCH = {
+    "name": "If-None-Match",
+    "in": "header",
+    "description": f"Only if it is another than you have: a read is a 304, a write a 412. {_ETAGS}",
+    "schema": {"type": "string"},
+}
+
+_PLAIN = {"integer": 1, "number": 1, "boolean": True, "string": "…"}
+
+
+class Token(NamedTuple):
+    """The token that a guard asks for."""
+
+    refresh: bool = False
+    optional: bool = False
+    roles: tuple[str, ...] = ()  # OpenAPI 3.1, Security Requirement Object: what is needed besides
+
+
+def describe(doc: dict[str, Any], facts: Mapping[str, Any], *, app: Flask, spec: APISpec, method: str) -> None:
+    """Write the facts of a view into the description of its operation."""
+    codes = [*_ANYWHERE, *facts.get("codes", ())]
+    token: Token | None = facts.get("token")
+    if token is not None:
+        doc["security"], by_cookie = _security(token, app, method)
+        if by_cookie and method.upper() not in SAFE_METHODS:
+            codes.append(Code.csrf_failed)
+    success = next(iter(doc["responses"].values()))
+    success.setdefault("headers", {}).update({**_REQUEST_ID, **facts.get("headers", {})})
+    parameters = [*doc.get("parameters", ()), *facts.get("parameters", ())]
+    if facts.get("conditional"):
+        codes.append(Code.precondition_failed)
+        parameters += [_IF_MATCH, _IF_NONE_MATCH]
+        if method != "delete":
+            success["headers"].update(_ETAG)
+        if method == "get":
+            doc["responses"][304] = {"description": "It is what you have.", "headers": {**_REQUEST_ID, **_ETAG}}
+    if parameters:
+        doc["parameters"] = parameters
+    doc["operationId"] = facts["name"]
+    doc["responses"].update(_errors(codes, spec))
+
+
+def _security(token: Token, app: Flask, method: str) -> tuple[list[dict[str, list[str]]], bool]:
+    kind, roles = "refresh" if token.refresh else "access", list(token.roles)
+    known = security_schemes(app)
+    ways: list[dict[str, list[str]]] = [{}] if token.optional else []
+    ways += [{name: roles} for name in (f"{kind}Token", f"{kind}Query") if name in known]
+    by_cookie = f"{kind}Cookie" in known
+    if by_cookie:
+        csrf = {} if method.upper() in SAFE_METHODS else {f"{kind}Csrf": list[str]()}
+        ways.append({f"{kind}Cookie": roles, **csrf})
+    return ways, by_cookie
+
+
+def _errors(codes: Iterable[Code], spec: APISpec) -> dict[int, dict[str, str]]:
+    """A response for each status, shared by all that answer the same codes with it."""
+    by_status: dict[int, list[Code]] = {}
+    for code in Code:  # in the order of the table
+        if code in codes:
+            by_status.setdefault(code.status, []).append(code)
+    for status, its_codes in by_status.items():
+        name = _response_name(its_codes)
+        if name not in spec.components.responses:
+            spec.components.response(name, _error_response(status, its_codes))
+    return {status: {"$ref": f"#/components/responses/{_response_name(these)}"} for status, these in by_status.items()}
+
+
+def _response_name(codes: list[Code]) -> str:
+    return ".".join(code.name for code in codes)
+
+
+def _error_response(status: int, codes: list[Code]) -> dict[str, Any]:
+    narrowed = {
+        "type": "object",
+        "properties": {
+            "error": {"type": "string", "enum": [code.name for code in codes]},
+            "status": {"type": "integer", "const": status},
+        },
+        "required": ["error", "status"],
+    }
+    headers = {name: {"description": text, "schema": {"type": "string"}, "required": True}
+               for name, text in _ERROR_HEADERS.get(status, {}).items()}  # fmt: skip
+    return {
+        "description": "\n".join(f"- `{code.name}`: {code.when}" for code in codes),
+        "headers": {**_REQUEST_ID, **headers},
+        "content": {
+            "application/json": {
+                "schema": {"allOf": [{"$ref": "#/components/schemas/Error"}, narrowed]},
+                "examples": {code.name: {"$ref": f"#/components/examples/{code.name}"} for code in codes},
+            }
+        },
+    }
+
+
+def prepare(app: Flask) -> None:
+    """Register what the operations refer to.  Before the blueprints."""
+    components = api.spec.components
+    for name, scheme in security_schemes(app).items():
+        components.security_scheme(name, scheme)
+    components.header(
+        "X-Request-ID",
+        {"description": "The caller's, or a new one.", "schema": {"type": "string"}, "required": True},
+    )
+    components.header(
+        "ETag", {"description": "Changes with the object.", "schema": {"type": "string"}, "example": '"4f1c…"'}
+    )
+    for code in Code:
+        components.example(code.name, {"value": _example_of_error(code)})
+    app.extensions["openapi"] = api.spec  # `api` itself belongs to whichever application was made last
+
+
+def _example_of_error(code: Code) -> dict[str, Any]:
+    body: dict[str, Any] = {
+        "error": code.name,
+        "message": code.message,
+        "status": code.status,
+        "request_id": "3f1c2b9e-6d0a-4c59-9a3e-0c1d2e3f4a5b",
+    }
+    if code is Code.validation_failed:
+        body["errors"] = {"json": {"username": ["Shorter than minimum length 3."]}}
+    if code is Code.idempotency_key_reused:
+        body["errors"] = {"headers": {"Idempotency-Key": ["It came before, with another body."]}}
+    return body
+
+
+def document() -> dict[str, Any]:
+    """The document of this application, with an example for each body.  Made at the first use."""
+    extensions = current_app.extensions
+    if "document" not in extensions:
+        extensions["document"] = _make_document(cast("APISpec", extensions["openapi"]))
+    return cast("dict[str, Any]", extensions["document"])
+
+
+def _make_document(spec: APISpec) -> dict[str, Any]:
+    made: dict[str, Any] = spec.to_dict()
+    schemas = made["components"]["schemas"]
+    schemas.pop("PaginationMetadata", None)  # flask-smorest's own, of pages that we do not have
+    for operations in made["paths"].values():
+        for method, operation in operations.items():
+            if method == "parameters":
+                continue
+            for body in (operation.get("requestBody", {}), *operation["responses"].values()):
+                for media in body.get("content", {}).values():
+                    if "example" not in media and "$ref" in media.get("schema", {}):
+                        media["example"] = _example(media["schema"], schemas)
+    return made
+
+
+def _example(schema: Mapping[str, Any], schemas: Mapping[str, Any]) -> Any:
+    """A value of the schema, made of the examples of its fields; something plain, where one has none."""
+    if "$ref" in schema:
+        return _example(schemas[schema["$ref"].rpartition("/")[2]], schemas)
+    if "examples" in schema:
+        return schema["examples"][0]
+    kind = schema.get("type")
+    if kind == "array":
+        return [_example(schema["items"], schemas)]
+    if kind == "object":
+        return {name: _example(field, schemas) for name, field in schema.get("properties", {}).items()}
+    return _PLAIN.get(kind if isinstance(kind, str) else "")

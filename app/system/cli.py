@@ -1,0 +1,48 @@
+from pathlib import Path
+
+import click
+from flask import json
+
+from app.cli import Group
+from app.codes import Code
+from app.openapi import document
+
+openapi_cli = Group("openapi", help="The API document.")
+errors_cli = Group("errors", help="The page of the errors.")
+
+ERRORS_PAGE = """# Errors
+
+Every answer that is not a success has this shape. `error` is one of the words below, which do not change; `errors` is
+there on 422 only. `flask errors write` makes this page, of the table in `app/codes.py`.
+
+```json
+{"error": "validation_failed", "message": "The request is not valid.", "status": 422,
+ "request_id": "3f1c…", "errors": {"json": {"username": ["Shorter than minimum length 3."]}}}
+```
+
+| Status | `error` | When | What to do |
+|---|---|---|---|
+"""
+
+
+@openapi_cli.command("write")
+@click.argument("path", type=click.Path(dir_okay=False, path_type=Path), default="openapi.json")
+def write_document(path: Path) -> None:
+    """Write the API document to PATH."""
+    _write(path, json.dumps(document(), indent=2) + "\n")
+
+
+@errors_cli.command("write")
+@click.argument("path", type=click.Path(dir_okay=False, path_type=Path), default="docs/errors.md")
+def write_errors(path: Path) -> None:
+    """Write the page of the errors to PATH."""
+    rows = sorted(Code, key=lambda code: code.status)
+    _write(path, ERRORS_PAGE + "".join(f"| {c.status} | `{c.name}` | {c.when} | {c.remedy} |\n" for c in rows))
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise click.ClickException(f"{path}: cannot be written ({error.strerror}).") from error
+    click.echo(f"Wrote {path}.")

@@ -1,0 +1,97 @@
+"""The API document, held against every answer that the suite gets.
+
+An answer whose status is not in the document, or whose body is not of its
+schema, fails the test that got it. And every error of the table must come
+somewhere in the suite: one that never comes is a promise that nobody has tried.
+"""
+
+import json
+from contextlib import contextmanager
+from weakref import WeakKeyDictionary
+
+import jsonschema_rs
+from flask.testing import FlaskClient
+from werkzeug.exceptions import HTTPException
+
+from app.codes import Code
+from app.openapi import document
+
+SEEN = set()  # the codes of errors that came
+_documents = WeakKeyDictionary()  # for each application its document, and the validators that were made of it
+_off = False
+
+
+@contextmanager
+def watching():
+    """Hold each answer that a test client gets against the document."""
+    plain = FlaskClient.open
+
+    def watched(client, *args, **kwargs):
+        response = plain(client, *args, **kwargs)
+        if not _off:
+            check(client.application, response)
+        return response
+
+    FlaskClient.open = watched
+    try:
+        yield
+    finally:
+        FlaskClient.open = plain
+
+
+@contextmanager
+def off_the_record():
+    """For what a test breaks on purpose: no document tells of it."""
+    global _off  # noqa: PLW0603 -- a test has one thread that asks
+    _off = True
+    try:
+        yield
+    finally:
+        _off = False
+
+
+def check(app, response):
+    """Fail, where the document does not say that this may be answered."""
+    body = response.get_json(silent=True)
+    if response.status_code >= 400 and isinstance(body, dict):
+        SEEN.add(body["error"])
+    request = response.request
+    try:
+        rule, _arguments = app.url_map.bind("localhost").match(request.path, request.method, return_rule=True)
+    except HTTPException:
+        return  # no operation: 404 or 405
+    method = "get" if request.method == "HEAD" else request.method.lower()
+    if method == "options" or rule.rule not in paths(app):
+        return
+    operation = paths(app)[rule.rule][method]
+    answer = operation["responses"].get(str(response.status_code))
+    assert answer, f"{request.method} {rule.rule} may not answer {response.status_code}, by the API document"
+    if body is not None:
+        validator(app, rule.rule, method, response.status_code).validate(body)
+
+
+def paths(app):
+    """The operations of the document, by the rules of the application."""
+    if app not in _documents:
+        with app.app_context():
+            made = json.loads(json.dumps(document()))
+        rules = {rule.rule.replace("<int:", "{").replace("<uuid:", "{").replace(">", "}"): rule.rule
+                 for rule in app.url_map.iter_rules()}  # fmt: skip
+        _documents[app] = made, {rules[path]: operations for path, operations in made["paths"].items()}, {}
+    return _documents[app][1]
+
+
+def validator(app, rule, method, status):
+    made, operations, validators = _documents[app]
+    if (rule, method, status) not in validators:
+        answer = operations[rule][method]["responses"][str(status)]
+        if "$ref" in answer:
+            answer = made["components"]["responses"][answer["$ref"].rpartition("/")[2]]
+        schema = {**answer["content"]["application/json"]["schema"], "components": made["components"]}
+        validators[rule, method, status] = jsonschema_rs.validator_for(schema, validate_formats=True)
+    return validators[rule, method, status]
+
+
+def never_seen():
+    """The errors of the table that no test met."""
+    return sorted({code.name for code in Code} - SEEN)
