@@ -22,7 +22,7 @@ from app.users.routes import blp as users_blp
 
 __version__ = "0.1.0"
 
-BLUEPRINTS = (system_blp, auth_blp, users_blp, items_blp)
+BLUEPRINTS = (auth_blp, users_blp, items_blp, system_blp)  # the order of the API document
 COMMANDS = (users_cli, tokens_cli, keys_cli, openapi_cli, errors_cli, seed, doctor)
 
 
