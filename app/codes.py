@@ -126,7 +126,7 @@ class Code(Enum):
     )
     precondition_failed = (
         412,
-        "It has changed since, or is not what If-Match names.",
+        "The condition in If-Match or If-None-Match does not hold.",
         "`If-Match` names no `ETag` that the object has now, or `If-None-Match` names the one it has.",
         "Get the object anew, show the user what has changed, and try again with its new `ETag`.",
     )
