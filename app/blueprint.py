@@ -88,7 +88,8 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]  # flask-smorest
         return doc
 
     def arguments(self, schema: Any, **kwargs: Any) -> Callable[[View], View]:
-        declare = super().arguments(schema, **kwargs)
+        required = not getattr(schema, "BODY_IS_OPTIONAL", False)
+        declare = super().arguments(schema, **{"required": required, **kwargs})
         takes_body = kwargs.get("location", "json") == "json"
 
         def decorator(view: View) -> View:

@@ -16,7 +16,12 @@ from app.extensions import Base, db, execute_write
 
 _ETAG = {"ETag": {"$ref": "#/components/headers/ETag"}}
 CREATED_HEADERS = {
-    "Location": {"description": "Its path.", "schema": {"type": "string"}, "example": "/api/v1/items/7"},
+    "Location": {
+        "description": "Its path.",
+        "schema": {"type": "string"},
+        "required": True,
+        "example": "/api/v1/items/7",
+    },
     **_ETAG,
 }
 

@@ -129,6 +129,9 @@ def _error_response(status: int, codes: list[Code]) -> dict[str, Any]:
         },
         "required": ["error", "status"],
     }
+    schema: dict[str, Any] = {"allOf": [{"$ref": "#/components/schemas/Error"}, narrowed]}
+    if status == Code.validation_failed.status:
+        schema["required"] = ["errors"]
     headers = {name: {"description": text, "schema": {"type": "string"}, "required": True}
                for name, text in _ERROR_HEADERS.get(status, {}).items()}  # fmt: skip
     return {
@@ -136,7 +139,7 @@ def _error_response(status: int, codes: list[Code]) -> dict[str, Any]:
         "headers": {**_REQUEST_ID, **headers},
         "content": {
             "application/json": {
-                "schema": {"allOf": [{"$ref": "#/components/schemas/Error"}, narrowed]},
+                "schema": schema,
                 "examples": {code.name: {"$ref": f"#/components/examples/{code.name}"} for code in codes},
             }
         },
@@ -153,7 +156,13 @@ def prepare(app: Flask) -> None:
         {"description": "The caller's, or a new one.", "schema": {"type": "string"}, "required": True},
     )
     components.header(
-        "ETag", {"description": "Changes with the object.", "schema": {"type": "string"}, "example": '"4f1c…"'}
+        "ETag",
+        {
+            "description": "Changes with the object.",
+            "schema": {"type": "string"},
+            "required": True,
+            "example": '"4f1c…"',
+        },
     )
     for code in Code:
         components.example(code.name, {"value": _example_of_error(code)})
@@ -192,7 +201,7 @@ def _make_document(spec: APISpec) -> dict[str, Any]:
                 continue
             for body in (operation.get("requestBody", {}), *operation["responses"].values()):
                 for media in body.get("content", {}).values():
-                    if "example" not in media and "$ref" in media.get("schema", {}):
+                    if "example" not in media and {"$ref", "oneOf"} & media.get("schema", {}).keys():
                         media["example"] = _example(media["schema"], schemas)
     return made
 
@@ -201,6 +210,8 @@ def _example(schema: Mapping[str, Any], schemas: Mapping[str, Any]) -> Any:
     """A value of the schema, made of the examples of its fields; something plain, where one has none."""
     if "$ref" in schema:
         return _example(schemas[schema["$ref"].rpartition("/")[2]], schemas)
+    if "oneOf" in schema:
+        return _example(schema["oneOf"][0], schemas)
     if "examples" in schema:
         return schema["examples"][0]
     kind = schema.get("type")

@@ -120,7 +120,7 @@ class ErrorSchema(Schema):
     request_id = fields.String(required=True, metadata={"description": "`X-Request-ID`: the log has it too."})
     errors = fields.Dict(
         keys=fields.String(),
-        values=fields.Dict(keys=fields.String()),
+        values=fields.Dict(keys=fields.String(), values=fields.List(fields.String())),
         metadata={"description": "On 422 only: what is wrong, by location and field."},
     )
 

@@ -116,6 +116,34 @@ class TestOperation:
                     assert "…" not in json.dumps(media["example"], ensure_ascii=False).replace('…"', "")
 
 
+class TestBodies:
+    def test_of_a_refresh_may_be_left_out(self):
+        """The token may come by the header or by a cookie; every other body must be there."""
+        bodies = {path: op["requestBody"]["required"] for (_, path), op in OPERATIONS.items() if "requestBody" in op}
+
+        assert {path for path, required in bodies.items() if not required} == {
+            f"{API}/auth/refresh",
+            f"{API}/auth/logout/refresh",
+        }
+
+    def test_of_a_422_says_what_is_wrong(self):
+        """In lists of text."""
+        told = OPERATIONS["post", f"{API}/auth/login"]["responses"]["422"]
+        schema = {**resolved(told)["content"]["application/json"]["schema"], "components": DOCUMENT["components"]}
+        body = {"error": "validation_failed", "message": "…", "status": 422, "request_id": "…"}
+
+        is_valid = jsonschema_rs.validator_for(schema).is_valid
+        assert is_valid(body | {"errors": {"json": {"username": ["Unknown field."]}}})
+        assert not is_valid(body)
+        assert not is_valid(body | {"errors": {"json": {"username": "Unknown field."}}})
+
+    def test_of_a_listing_is_one_page_or_the_other(self):
+        """Items, or for a stranger names alone."""
+        page = resolved(OPERATIONS["get", f"{API}/items"]["responses"]["200"])["content"]["application/json"]
+
+        assert [one["$ref"].rpartition("/")[2] for one in page["schema"]["oneOf"]] == ["ItemPage", "ItemNamePage"]
+
+
 class TestSecurity:
     """The guard that enforces it has written it."""
 

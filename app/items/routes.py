@@ -1,6 +1,6 @@
 from typing import Any
 
-from flask import Response, url_for
+from flask import Response, jsonify, url_for
 from sqlalchemy import Select, delete, select
 
 from app.auth.guards import admin_required, fresh_login_required, login_optional, login_required, login_required_for
@@ -13,13 +13,22 @@ from app.extensions import db, execute_write
 from app.http import query
 from app.idempotency.guards import idempotent, keep_answer
 from app.items.models import Item, name_key
-from app.items.schemas import ItemChangesSchema, ItemPageArgs, ItemPageSchema, ItemSchema, NewItemSchema
+from app.items.schemas import (
+    ItemChangesSchema,
+    ItemNamePageSchema,
+    ItemPageArgs,
+    ItemPageSchema,
+    ItemSchema,
+    NewItemSchema,
+)
 from app.pagination import PAGE_HEADERS, read_page
 from app.schemas import MessageSchema
 
 blp = Blueprint("items", __name__, url_prefix="/api/v1/items", description="Things with a price.")
 
 _ITEM = ItemSchema()
+_PAGE = ItemPageSchema()
+_NAME_PAGE = ItemNamePageSchema()
 _NAMES = select(Item.name)
 _ITEMS = select(Item.id, Item.name, Item.description, Item.price, Item.owner_id, Item.created_at, Item.updated_at)
 # For each order its columns, the last of them unique; there is an index for each.
@@ -68,8 +77,8 @@ def _filtered(
 @login_optional
 @login_required_for(_asks_for_more_than_names)
 @blp.arguments(ItemPageArgs, location="query")
-@blp.response(200, ItemPageSchema, headers=PAGE_HEADERS)
-def list_items(args: dict[str, Any]) -> Any:
+@blp.response(200, {"oneOf": [ItemPageSchema, ItemNamePageSchema]}, headers=PAGE_HEADERS)
+def list_items(args: dict[str, Any]) -> tuple[Response, dict[str, str]]:
     """List the items.  Without a token: their names, by `id` or `name`, with no filter but `q`."""
     page_args = {name: args.pop(name) for name in ("limit", "cursor") if name in args}
     sort: str = args.pop("sort")
@@ -77,8 +86,10 @@ def list_items(args: dict[str, Any]) -> Any:
     page = read_page(items, *_ORDERS[sort.removeprefix("-")], descending=sort.startswith("-"), **page_args)
     answer: dict[str, Any] = {"items": page.rows, "next_cursor": page.next_cursor}
     if is_anonymous():
-        answer["message"] = "More data available if you log in."
-    return answer, page.headers
+        body = _NAME_PAGE.dump(answer | {"message": "More data available if you log in."})
+    else:
+        body = _PAGE.dump(answer)
+    return jsonify(body), page.headers
 
 
 @blp.post("")

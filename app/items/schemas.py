@@ -1,5 +1,3 @@
-from typing import Any
-
 from marshmallow import Schema, fields
 from marshmallow.validate import OneOf
 
@@ -24,9 +22,7 @@ class ItemPageArgs(PageArgs):
 class NewItemSchema(Schema):
     name = Text(required=True, minimum=1, maximum=NAME_LENGTH, trimmed=True, metadata=_NAME)
     price = Amount(required=True)
-    description = Text(
-        maximum=DESCRIPTION_LENGTH, lines=True, allow_none=True, load_default=None, metadata=_DESCRIPTION
-    )
+    description = Text(maximum=DESCRIPTION_LENGTH, lines=True, allow_none=True, metadata=_DESCRIPTION)
 
 
 class ItemChangesSchema(Schema):
@@ -47,20 +43,23 @@ class ItemSchema(Schema):
     updated_at = Timestamp(required=True)
 
 
-class ListedItemSchema(ItemSchema):
-    """An item of a listing: without a token only its name is there."""
-
-    def __init__(self, **kwargs: Any) -> None:
-        everything_else = tuple(name for name in ItemSchema._declared_fields if name != "name")  # noqa: SLF001
-        super().__init__(**{"partial": everything_else, **kwargs})
-
-
 class ItemPageSchema(Schema):
-    items = fields.List(fields.Nested(ListedItemSchema), required=True)
+    items = fields.List(fields.Nested(ItemSchema), required=True)
+    next_cursor = NextCursor()
+
+
+class ItemNameSchema(Schema):
+    """What a stranger sees of an item."""
+
+    name = fields.String(required=True, metadata=_NAME)
+
+
+class ItemNamePageSchema(Schema):
+    """The page that a stranger gets: `message` tells it from the other one."""
+
+    items = fields.List(fields.Nested(ItemNameSchema), required=True)
     next_cursor = NextCursor()
     message = fields.String(
-        metadata={
-            "description": "Without a token: that there is more to see.",
-            "examples": ["More data available if you log in."],
-        }
+        required=True,
+        metadata={"description": "That there is more to see.", "examples": ["More data available if you log in."]},
     )
