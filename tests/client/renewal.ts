@@ -1,0 +1,80 @@
+// A `fetch` that sends the access token, and renews it once when it has expired.
+
+import type { components } from "./api.js";
+
+type Answer = components["schemas"]["Tokens"];
+type Code = components["schemas"]["Error"]["error"];
+
+export interface Tokens {
+  access: string;
+  refresh: string | undefined; // a fresh login alone has none
+}
+
+export interface Options {
+  /** Where the tokens are; in this variable, where nothing else is said. */
+  store?: { get(): Tokens | null; set(tokens: Tokens | null): void };
+  /** Runs one at a time of all who share the store: a lock over tabs, where tabs share it. */
+  alone?: (work: () => Promise<Response | null>) => Promise<Response | null>;
+  /** The session is over, and why: let the user log in. */
+  onEnd?: (code: Code) => void;
+}
+
+export function createSession(baseUrl: string, options: Options = {}) {
+  const { store = inMemory(), alone = (work) => work(), onEnd = () => {} } = options;
+  let renewal: Promise<Response | null> | null = null;
+
+  /** Keep the tokens of an answer: of a registration, a login, a fresh login, a password change. */
+  function keep(answer: Answer): void {
+    if (!answer.access_token) throw new Error("The tokens of this answer are in cookies.");
+    store.set({ access: answer.access_token, refresh: answer.refresh_token ?? store.get()?.refresh });
+  }
+
+  /** Get new tokens; null, or the answer that refused them.  Whoever asks meanwhile waits for the same answer. */
+  async function renew(): Promise<Response | null> {
+    const old = store.get();
+    if (!old?.refresh) throw new Error("There is no refresh token.");
+    renewal ??= alone(() => exchange(old)).finally(() => (renewal = null));
+    return renewal;
+  }
+
+  async function exchange(old: Tokens): Promise<Response | null> {
+    if (store.get()?.access !== old.access) return null; // another tab was faster
+    const headers = { Authorization: `Bearer ${old.refresh}` };
+    const answer = await fetch(`${baseUrl}/api/v1/auth/refresh`, { method: "POST", headers });
+    if (store.get()?.access !== old.access) return null; // logged out, or in, meanwhile
+    if (answer.ok) keep((await answer.json()) as Answer);
+    if (answer.status === 401) {
+      store.set(null);
+      onEnd(await codeOf(answer));
+    }
+    return answer.ok ? null : answer;
+  }
+
+  async function fetchWithToken(request: Request): Promise<Response> {
+    if (request.headers.has("Authorization")) return fetch(request); // it brings a token of its own
+    const again = request.clone(); // a body can be sent once
+    const sent = store.get();
+    const answer = await send(request, sent);
+    if (!sent?.refresh || answer.status !== 401 || (await codeOf(answer)) !== "token_expired") return answer;
+    // Who comes late finds the new token there already.
+    const refusal = store.get()?.access === sent.access ? await renew() : null;
+    if (refusal) return refusal.status === 401 ? answer : refusal.clone();
+    return send(again, store.get());
+  }
+
+  return { fetch: fetchWithToken, keep, renew, forget: () => store.set(null) };
+}
+
+function send(request: Request, tokens: Tokens | null): Promise<Response> {
+  if (tokens) request.headers.set("Authorization", `Bearer ${tokens.access}`);
+  return fetch(request);
+}
+
+async function codeOf(answer: Response): Promise<Code> {
+  return ((await answer.clone().json()) as components["schemas"]["Error"]).error;
+}
+
+function inMemory(): NonNullable<Options["store"]> {
+  let kept: Tokens | null = null;
+  return { get: () => kept, set: (tokens) => void (kept = tokens) };
+}
