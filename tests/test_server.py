@@ -79,7 +79,7 @@ def migrate(url):
 
 
 def wait_until_ready(process, port):
-    for _ in range(200):
+    for _ in range(600):
         if process.poll() is not None:
             pytest.fail(f"gunicorn has stopped: {process.stdout.read()}")
         try:
