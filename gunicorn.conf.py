@@ -1,6 +1,8 @@
 """How gunicorn serves the application: `gunicorn wsgi:app` reads this file."""
 
+import functools
 import importlib
+import inspect
 import json
 import logging
 import re
@@ -9,6 +11,7 @@ import socket
 import struct
 import subprocess
 import sys
+import threading
 import uuid
 from pathlib import Path
 from typing import Any
@@ -98,6 +101,7 @@ limit_request_field_size = 8190
 
 RECEIVE_TIMEOUT = 5  # seconds: a client that stops sending loses its thread
 SEND_TIMEOUT = 10  # seconds: so does one that stops taking what it asked for
+MAX_LINGERING = 64  # connections that a worker closes at a time with patience
 MALFORMED = "bad_request", "The request is malformed."
 REFUSALS = {
     408: ("request_timeout", "The request did not arrive in time."),
@@ -149,3 +153,33 @@ def write_error(sock: socket.socket, status: int, _reason: str, _message: str) -
 
 
 gunicorn.util.write_error = write_error
+
+
+_close_graceful = inspect.unwrap(gunicorn.util.close_graceful)  # after a reload the one there is ours of before
+_lingering = threading.BoundedSemaphore(MAX_LINGERING)
+
+
+@functools.wraps(_close_graceful)
+def close_graceful(sock: socket.socket) -> None:
+    """Close a connection without keeping anybody else.
+
+    Whoever is told that this is the end gets two seconds to hang up, so that the answer is not lost (RFC 9112
+    section 9.6). gunicorn spends them in the worker's main thread, which alone accepts connections: thirty clients
+    that do not hang up keep everybody else out for a minute. So they are spent beside it, as far as there is room.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        _close_graceful(sock)
+    elif _lingering.acquire(blocking=False):
+        threading.Thread(target=_linger, args=(sock,), daemon=True).start()
+    else:
+        gunicorn.util.close(sock)
+
+
+def _linger(sock: socket.socket) -> None:
+    try:
+        _close_graceful(sock)
+    finally:
+        _lingering.release()
+
+
+gunicorn.util.close_graceful = close_graceful

@@ -18,6 +18,7 @@ from http.client import HTTPConnection
 from pathlib import Path
 from threading import Barrier
 
+import contract
 import flask_migrate
 import pytest
 import secrets_in_logs
@@ -115,7 +116,9 @@ def parse(answer):
     head, _, body = answer.partition(b"\r\n\r\n")
     lines = head.decode("latin-1").split("\r\n")
     headers = dict(line.split(": ", 1) for line in lines[1:])
-    return int(lines[0].split()[1]), headers, json.loads(body)
+    content = json.loads(body)
+    contract.SEEN.update({content["error"]} if "error" in content else ())
+    return int(lines[0].split()[1]), headers, content
 
 
 CHUNKED = b"POST /api/v1/auth/login HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Type: application/json\r\n"
@@ -150,6 +153,22 @@ def test_whatever_is_refused_has_the_one_shape(port, request_bytes, status, code
     assert headers["Content-Type"] == "application/json"
     assert headers["Content-Security-Policy"] == "default-src 'none'; frame-ancestors 'none'"
     assert headers["X-Content-Type-Options"] == "nosniff"
+
+
+def test_a_client_that_does_not_hang_up_keeps_nobody_waiting(port):
+    """It has two seconds to take its answer, and others are served meanwhile; it finds the end of the answer, too."""
+    with ExitStack() as stack:
+        clients = [stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=15)) for _ in range(80)]
+        for client in clients:
+            client.sendall(b"nonsense\r\n\r\n")
+        answers = [parse(read_all(client)) for client in clients]
+        began = time.monotonic()
+        status, _headers, _body = parse(send(port, b"GET /health/live HTTP/1.0\r\n\r\n"))
+        waited = time.monotonic() - began
+
+    assert {answer[0] for answer in answers} == {400}
+    assert status == 200
+    assert waited < 1.5
 
 
 def test_a_client_that_stops_sending_loses_its_thread(port):
