@@ -145,8 +145,8 @@ class Code(Enum):
     unsupported_media_type = (
         415,
         "The body must be application/json.",
-        "The body is said to be something else than `application/json` in UTF-8.",
-        "Send `Content-Type: application/json`.",
+        "The body is said to be something else than `application/json` in UTF-8, or to be compressed.",
+        "Send `Content-Type: application/json`, and no `Content-Encoding`.",
     )
     validation_failed = (
         422,

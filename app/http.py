@@ -87,7 +87,7 @@ def read_json() -> Any:
     """The body of this request, read once.
 
     Raises:
-        ApiError: 415 where it is said to be something else than JSON, 400 where it cannot be read.
+        ApiError: 415 where it is said to be something else than plain JSON, 400 where it cannot be read.
     """
     if "json" not in g:
         g.json = _parse_json()
@@ -100,6 +100,11 @@ def _parse_json() -> Any:
         charset = request.mimetype_params.get("charset", "utf-8")
         if request.mimetype != "application/json" or charset.lower() not in ("utf-8", "utf8"):
             raise ApiError(Code.unsupported_media_type)
+        if request.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
+            # Never inflated: a thousand times the limit may be in it.  RFC 9110 sections 12.5.3 and 15.5.16.
+            raise ApiError(
+                Code.unsupported_media_type, "The body must not be encoded.", headers={"Accept-Encoding": "identity"}
+            )
     try:
         return strict_json(body)
     except NotStrictError as error:

@@ -148,6 +148,22 @@ class TestBodies:
         assert error(response) == (415, "unsupported_media_type")
         assert count(app, User) == 0
 
+    @pytest.mark.parametrize("encoding", ["gzip", "br", "deflate", "identity, gzip", "x"])
+    def test_an_encoded_body_is_refused(self, app, client, encoding):
+        """Nothing is inflated; the answer says what is taken instead (RFC 9110 section 12.5.3)."""
+        response = client.post(REGISTER, data=GOOD, content_type=JSON, headers={"Content-Encoding": encoding})
+
+        assert error(response) == (415, "unsupported_media_type")
+        assert response.headers["Accept-Encoding"] == "identity"
+        assert count(app, User) == 0
+
+    def test_a_body_may_say_that_it_is_not_encoded(self, client):
+        """Content codings know no case; and another 415 says nothing about them."""
+        said = {"Content-Encoding": "Identity"}
+
+        assert client.post(REGISTER, data=GOOD, content_type=JSON, headers=said).status_code == 201
+        assert "Accept-Encoding" not in client.post(REGISTER, data=GOOD, content_type="text/plain").headers
+
     def test_no_body_at_all_is_an_empty_one(self, client):
         """Where there is nothing, its type is not what is wrong."""
         assert error(client.post(REGISTER)) == (400, "bad_request")
