@@ -50,8 +50,8 @@ class Logger(gunicorn.glogging.Logger):  # type: ignore[misc]  # gunicorn ships 
     @staticmethod
     def _mask(record: logging.LogRecord) -> bool:
         record.msg, record.args = TOKEN.sub("…", record.getMessage()), ()
-        if record.exc_info and isinstance(record.exc_info[1], TimeoutError):
-            record.exc_info = None  # SEND_TIMEOUT: a client that takes nothing is no fault of ours
+        if record.exc_info and isinstance(record.exc_info[1], TimeoutError | BlockingIOError):
+            record.exc_info = None  # SEND_TIMEOUT, RECEIVE_TIMEOUT: a client that stops is no fault of ours
         return True
 
 
