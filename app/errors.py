@@ -94,7 +94,9 @@ def _challenge(code: Code) -> str:
 def _capped(fields: Any) -> Any:
     if not isinstance(fields, dict):
         return fields
-    return {str(name)[:MAX_NAME]: _capped(texts) for name, texts in list(fields.items())[:MAX_ERRORS]}
+    # Always the same ones: the names that nobody knows come from a set, and after those that we ask for.
+    first = sorted(fields, key=lambda name: (fields[name] == ["Unknown field."], str(name)))[:MAX_ERRORS]
+    return {str(name)[:MAX_NAME]: _capped(fields[name]) for name in first}
 
 
 def _on_http_exception(error: HTTPException) -> Response:

@@ -186,6 +186,13 @@ class TestBodies:
         assert len(response.json["errors"]["json"]) == 20
         assert set(map(str, response.json["errors"]["json"].values())) == {"['Unknown field.']"}
 
+    def test_what_is_asked_for_is_named_first(self, client):
+        """However many unknown fields there are; and the same request gets the same answer."""
+        response = client.post(REGISTER, json={f"field{number:03}": 1 for number in range(100)})
+
+        expected = ["password", "username", *(f"field{number:03}" for number in range(18))]
+        assert list(response.json["errors"]["json"]) == expected
+
     def test_every_fault_is_told_at_once(self, client):
         """Nobody has to mend one field to hear of the next."""
         response = client.post(REGISTER, json={"username": "a", "password": 1, "x": 1})
