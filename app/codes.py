@@ -166,7 +166,7 @@ class Code(Enum):
     headers_too_large = (
         431,
         "The header fields are too large.",
-        "A header has more than 8,190 bytes, or there are more than a hundred.",
+        "A header has more than 8,190 bytes, or there are more than fifty.",
         "Send less; delete cookies that are not needed.",
     )
     too_many_attempts = (

@@ -58,20 +58,29 @@ def conditional(view: View) -> View:
 
 
 def require_match(schema: Schema, row: Base) -> None:
-    """Make sure that the row still is what the caller has seen, and stays so until the commit.
+    """Make sure that the row is what the caller has seen, and that nobody else changes it until the commit.
 
-    Without `If-Match` and `If-None-Match` whatever is there matches, and nothing is locked.
+    Without `If-Match` and `If-None-Match` whatever is there matches.
 
     Args:
         schema: what the row is shown by.
-        row: as it was read; read anew where it matters.
+        row: as it was read; from here on it is as it is now, so that the answer to a change is true.
 
     Raises:
         ApiError: 412, or 404 where the row is gone.
     """
+    refuse_mismatch(schema, _locked(row))
+
+
+def refuse_mismatch(schema: Schema, row: Base) -> None:
+    """Compare with the row as it was read, and lock nothing: before something that costs others.
+
+    Raises:
+        ApiError: 412.
+    """
     if "If-Match" not in request.headers and "If-None-Match" not in request.headers:
         return
-    tag = _tag(_answer(schema, _locked(row)).get_data())
+    tag = _tag(_answer(schema, row).get_data())
     if "If-Match" in request.headers and not request.if_match.contains(tag):
         raise ApiError(Code.precondition_failed)
     if request.if_none_match.contains_weak(tag):

@@ -72,7 +72,11 @@ def describe(doc: dict[str, Any], facts: Mapping[str, Any], *, app: Flask, spec:
     codes = [*_ANYWHERE, *facts.get("codes", ())]
     token: Token | None = facts.get("token")
     if token is not None:
-        doc["security"], by_cookie = _security(token, app, method)
+        ways, by_cookie = _security(token, app, method)
+        if ways:
+            doc["security"] = ways
+        else:  # an empty list would say that none is needed; for a token in the body OpenAPI has no word
+            doc["description"] = f"{doc.get('description', '')} The token stands in the body."
         if by_cookie and method.upper() not in SAFE_METHODS:
             codes.append(Code.csrf_failed)
     success = next(iter(doc["responses"].values()))

@@ -60,6 +60,7 @@ def _no_answer_beside_the_document():
         yield
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node):
     """With several processes each has met some of the errors."""
     contract.SEEN.update(getattr(node, "workeroutput", {}).get("codes", ()))
@@ -79,7 +80,7 @@ def pytest_sessionfinish(session):
 
 def pytest_terminal_summary(terminalreporter, config):
     for code in config.stash.get(NEVER_SEEN, ()):
-        terminalreporter.write_line(f"FAILED: no test has met the error {code}", red=True)
+        terminalreporter.write_line(f"FAILED: the table of errors and the suite differ in {code}", red=True)
 
 
 @pytest.fixture(scope="session", params=PRESENT)

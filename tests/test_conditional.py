@@ -6,7 +6,10 @@ from threading import Barrier
 
 import pytest
 from conftest import API, count, error, make_admin, refresh
+from sqlalchemy import event
 
+from app.extensions import db
+from app.items import routes
 from app.items.models import Item
 from app.users.models import User
 
@@ -218,3 +221,41 @@ class TestWrite:
         response = client.delete(f"{API}/users/{user.id}", headers={**stale, "If-Match": '"x"'})
 
         assert error(response) == (401, "fresh_token_required")
+
+
+class TestWithoutACondition:
+    def test_the_answer_to_a_change_is_what_is_there(self, app, client, as_user, item, monkeypatch):
+        """Not what was there when the row was first looked at, with the change on top."""
+        path, read = item[0], routes.get_item_or_404
+
+        def read_while_another_writes(item_id):
+            found = read(item_id)
+            monkeypatch.setattr(routes, "get_item_or_404", read)
+            with ThreadPoolExecutor(1) as other:
+                other.submit(app.test_client().patch, path, headers=as_user, json={"price": "77"}).result()
+            return found
+
+        monkeypatch.setattr(routes, "get_item_or_404", read_while_another_writes)
+        changed = client.patch(path, headers=as_user, json={"description": "Mine."})
+
+        assert (changed.json["price"], changed.json["description"]) == ("77.00", "Mine.")
+        shown = client.get(path, headers=as_user)
+        assert (shown.data, shown.headers["ETag"]) == (changed.data, changed.headers["ETag"])
+
+    def test_a_412_keeps_no_administrator_waiting(self, app, client, user, admin):
+        """Whoever may not even begin to delete themselves locks nobody's row."""
+        written = []
+
+        def keep(_connection, _cursor, statement, *_more):
+            if not statement.startswith("SELECT"):
+                written.append(statement)
+
+        with app.app_context():
+            event.listen(db.engine, "before_cursor_execute", keep)
+            try:
+                response = client.delete(f"{API}/users/me", headers={**user.headers, "If-Match": '"x"'})
+            finally:
+                event.remove(db.engine, "before_cursor_execute", keep)
+
+        assert error(response) == (412, "precondition_failed")
+        assert written == []

@@ -26,6 +26,7 @@ STRANGE_NAMES = [
     "", "index.css", "swagger-ui.js", "LICENSE", "docs.html", "init.js/", "INIT.JS", "..", "../docs.py", "..%2fdocs.py",
     "%2e%2e/routes.py", "..\\docs.py", "init.js%00", "/etc/passwd",
 ]  # fmt: skip
+expect.set_options(timeout=30_000)  # milliseconds: a busy machine draws slowly
 CHROMIUMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 

@@ -12,6 +12,7 @@ from conftest import API, bearer, count, error, log_in, refresh
 from app.database import utcnow
 from app.extensions import db
 from app.idempotency.models import IdempotencyKey
+from app.items import routes
 from app.items.models import Item
 
 ITEMS = f"{API}/items"
@@ -103,6 +104,12 @@ class TestTheSameAgain:
 
         with ThreadPoolExecutor(8) as pool:
             assert Counter(pool.map(send, range(8))) == {(409, "item_exists"): 8}
+
+    def test_a_view_that_keeps_no_answer_is_found_out_at_once(self, client, as_user, monkeypatch):
+        """By the first request with a key, not by the first that comes again."""
+        monkeypatch.setattr(routes, "keep_answer", lambda response: response)
+
+        assert error(create(client, as_user)) == (500, "internal_error")
 
 
 class TestAnotherRequest:

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import contract
 import jsonschema_rs
 import pytest
 from conftest import API, error
@@ -194,6 +195,34 @@ class TestSecurity:
         queries = document(JWT_TOKEN_LOCATION=("query_string",))
         assert queries["paths"][f"{API}/users/me"]["get"]["security"] == [{"accessQuery": []}]
         assert queries["components"]["securitySchemes"]["accessQuery"]["name"] == "jwt"
+
+        bodies = document(JWT_TOKEN_LOCATION=("json",))["paths"][f"{API}/users/me"]["patch"]
+        assert "security" not in bodies  # `[]` would say that it is open to all
+        assert "The token stands in the body." in bodies["description"]
+
+
+class TestTheWatch:
+    """tests/contract.py holds every answer of the suite against the document: it is awake."""
+
+    @pytest.mark.parametrize(
+        "answer",
+        [
+            ("<h1>Oops</h1>", 500),
+            ("<h1>Oops</h1>", 200),
+            ({"error": "internal_error", "message": "", "status": 418, "request_id": ""}, 418),
+            ({"status": "fine", "more": 1}, 200),
+            ({"error": "oops", "message": "", "status": 500, "request_id": ""}, 500),
+        ],
+    )
+    def test_sees_what_the_document_has_not(self, answer):
+        """A page, a status, a field or a code that it does not tell of."""
+        app = create_app(TestingConfig())
+        assert app.test_client().get("/health/live").status_code == 200
+        app.view_functions["system.show_live"] = lambda: answer
+
+        with pytest.raises((AssertionError, ValueError)):
+            app.test_client().get("/health/live")
+        contract.SEEN.discard("oops")
 
 
 class TestErrorsPage:

@@ -314,8 +314,9 @@ class TestCost:
             self.assert_read_from(
                 app, client, as_user, f"sort={sort}", index or f"ix_items_{sort.removeprefix('-')}_id"
             )
-        for sort in ("id", "-id"):
-            self.assert_read_from(app, client, as_user, f"sort={sort}&owner=me", "ix_items_owner_id_id")
+        for sort in BOTH_WAYS:
+            columns = {"id": "id", "name": "name"}.get(sort.removeprefix("-"), f"{sort.removeprefix('-')}_id")
+            self.assert_read_from(app, client, as_user, f"sort={sort}&owner=me", f"ix_items_owner_id_{columns}")
 
     def assert_read_from(self, app, client, headers, query, index):
         page = client.get(f"{API}/items?limit=20&{query}", headers=headers)

@@ -41,7 +41,12 @@ def idempotent(view: View) -> View:
         answer = first_answer(
             g.idempotency_key, caller.id, fingerprint([request.view_args, sorted(query().items()), read_json()])
         )
-        return view(*args, **view_args) if answer is None else _replay(json.loads(answer))
+        if answer is not None:
+            return _replay(json.loads(answer))
+        made = view(*args, **view_args)
+        if g.idempotency_key is not None:
+            raise RuntimeError("An idempotent view gives its answer to keep_answer before it commits.")
+        return made
 
     return Blueprint.declare(  # type: ignore[return-value]
         once,
@@ -51,8 +56,8 @@ def idempotent(view: View) -> View:
                 "name": HEADER,
                 "in": "header",
                 "description": (
-                    "A key of your own for this request, such as a UUID. The same key and body again, within a day: "
-                    "the first answer again, and nothing is done."
+                    "A key of your own for this request, such as a UUID. The same key and body again: the first "
+                    "answer again, and nothing is done, for as long as `IDEMPOTENCY_KEY_EXPIRES` says."
                 ),
                 "schema": {"type": "string", "pattern": '^("?)[A-Za-z0-9._:~-]{1,128}\\1$'},
             },
@@ -65,10 +70,11 @@ def idempotent(view: View) -> View:
 
 def keep_answer(response: Response) -> Response:
     """Keep the answer for whoever asks again, if a key came.  To be called before the commit."""
-    if g.idempotency_key is not None:
+    if g.get("idempotency_key") is not None:
         headers = {name: response.headers[name] for name in KEPT_HEADERS if name in response.headers}
         kept = {"status": response.status_code, "headers": headers, "body": response.get_data(as_text=True)}
         keep(g.idempotency_key, json.dumps(kept))
+        g.idempotency_key = None
     return response
 
 

@@ -26,7 +26,7 @@ def stored_key(user_id: int, operation: str, key: str) -> str:
 
 def fingerprint(body: Any) -> str:
     """The same for the same JSON, however it was written."""
-    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(body, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def first_answer(key: str, user_id: int, body_fingerprint: str) -> str | None:

@@ -28,7 +28,11 @@ class Item(Base):
         # For each order of the listing the columns of its cursor; the one of `id` and of `name` are there already.
         Index(None, "price", "id"),
         Index(None, "created_at", "id"),
+        # And for each order of one owner's items.
         Index(None, "owner_id", "id"),
+        Index(None, "owner_id", "name"),
+        Index(None, "owner_id", "price", "id"),
+        Index(None, "owner_id", "created_at", "id"),
         Base.__table_args__,
     )
 

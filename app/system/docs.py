@@ -1,5 +1,6 @@
 """The page at /docs: what it is made of, and the policy that holds it to that."""
 
+from functools import cache
 from importlib.resources import files
 from typing import NamedTuple
 
@@ -33,12 +34,16 @@ _ASSETS = {
 }
 
 
+@cache
+def _content(name: str) -> bytes:
+    asset = _ASSETS[name]
+    return files(asset.package).joinpath(asset.folder, name).read_bytes()
+
+
 def read_asset(name: str) -> Response | None:
     """A file of the page; nothing, where the page has no such file."""
     if name not in _ASSETS:
         return None
-    asset = _ASSETS[name]
-    content = files(asset.package).joinpath(asset.folder, name).read_bytes()
-    response = Response(content, mimetype=asset.mimetype)
+    response = Response(_content(name), mimetype=_ASSETS[name].mimetype)
     response.headers["Cache-Control"] = f"public, max-age={MAX_AGE}"
     return response

@@ -7,7 +7,7 @@ from app.auth.locations import clear_cookies
 from app.auth.service import end_sessions
 from app.auth.tokens import caller
 from app.blueprint import Blueprint
-from app.conditional import conditional, require_match
+from app.conditional import conditional, refuse_mismatch, require_match
 from app.database import unique_or
 from app.errors import ApiError, Code
 from app.extensions import db, execute_write
@@ -91,8 +91,10 @@ def update_me(changes: dict[str, str]) -> User:
 @blp.fails(Code.not_found, Code.last_admin)
 def delete_me() -> dict[str, str]:
     """Delete your account.  Your items stay, without an owner."""
+    user = get_user_or_404(caller.id)
+    refuse_mismatch(_USER, user)  # or anybody could keep all administrators waiting, again and again
     admins = lock_admins()
-    require_match(_USER, get_user_or_404(caller.id))
+    require_match(_USER, user)
     keep_an_admin(admins, without=caller.id)
     execute_write(delete(User).where(User.id == caller.id))
     db.session.commit()

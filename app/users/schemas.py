@@ -52,7 +52,8 @@ class NewPassword(fields.String):
                 "format": "password",
                 "minLength": 8,
                 "maxLength": PASSWORD_LENGTH,
-                "description": "Of anything, spaces and emoji too, but none that is commonly used.",
+                "description": "Of anything, spaces and emoji too, but none that is commonly used; "
+                "an installation may want it longer (`PASSWORD_MIN_LENGTH`).",
                 "examples": ["correct horse battery"],
             },
             **kwargs,

@@ -33,6 +33,9 @@ def upgrade() -> None:
     op.create_index("ix_items_price_id", "items", ["price", "id"])
     op.create_index("ix_items_created_at_id", "items", ["created_at", "id"])
     op.create_index("ix_items_owner_id_id", "items", ["owner_id", "id"])
+    op.create_index("ix_items_owner_id_name", "items", ["owner_id", "name"])
+    op.create_index("ix_items_owner_id_price_id", "items", ["owner_id", "price", "id"])
+    op.create_index("ix_items_owner_id_created_at_id", "items", ["owner_id", "created_at", "id"])
     op.drop_index("ix_items_owner_id", "items")
     op.create_table(
         "idempotency_keys",
@@ -68,8 +71,8 @@ def folded(name: str) -> str:
 def downgrade() -> None:
     op.drop_table("idempotency_keys")
     op.create_index("ix_items_owner_id", "items", ["owner_id"])
-    op.drop_index("ix_items_owner_id_id", "items")
-    op.drop_index("ix_items_created_at_id", "items")
+    for columns in ("owner_id_created_at_id", "owner_id_price_id", "owner_id_name", "owner_id_id", "created_at_id"):
+        op.drop_index(f"ix_items_{columns}", "items")
     op.drop_index("ix_items_price_id", "items")
     if op.get_context().dialect.name == "postgresql":
         op.execute('ALTER TABLE items ALTER COLUMN name TYPE VARCHAR(80) COLLATE "default"')

@@ -20,6 +20,7 @@ const REFRESH = "/api/v1/auth/refresh";
 const nodeFetch = globalThis.fetch;
 let refreshes = 0;
 let trouble = false; // the server is
+let meanwhile = () => {}; // while a refresh is under way
 let jar = new Jar();
 
 globalThis.fetch = async (input, init) => {
@@ -30,6 +31,7 @@ globalThis.fetch = async (input, init) => {
   }
   if (request.credentials === "include") request.headers.set("Cookie", jar.sentTo(request.url));
   const answer = await nodeFetch(request);
+  if (new URL(request.url).pathname === REFRESH) meanwhile();
   if (request.credentials === "include") jar.keep(answer);
   return answer;
 };
@@ -97,6 +99,14 @@ async function byHeader(): Promise<void> {
   assert.equal((await patient.api.GET("/api/v1/users/me")).response.status, 503);
   trouble = false;
   ok(await patient.api.GET("/api/v1/users/me"));
+
+  // A fresh login while a refresh is under way: neither takes the other's token away.
+  const fresh = ok(await patient.api.POST("/api/v1/auth/fresh-login", { body: { username: "patient", password } }));
+  meanwhile = () => patient.session.keep(fresh);
+  assert.equal(await patient.session.renew(), null);
+  meanwhile = () => {};
+  ok(await patient.api.POST("/api/v1/items", { body: { name: "Fresh", price: "1" } }));
+  assert.equal(await patient.session.renew(), null);
 
   // A refresh token in two hands ends the session, and the user is told.
   assert.equal(await thief.renew(), null);

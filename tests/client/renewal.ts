@@ -38,14 +38,20 @@ export function createSession(baseUrl: string, options: Options = {}) {
   }
 
   async function exchange(old: Tokens): Promise<Response | null> {
-    if (store.get()?.access !== old.access) return null; // another tab was faster
+    if (store.get()?.refresh !== old.refresh) return null; // another tab was faster
     const headers = { Authorization: `Bearer ${old.refresh}` };
     const answer = await fetch(`${baseUrl}/api/v1/auth/refresh`, { method: "POST", headers });
-    if (store.get()?.access !== old.access) return null; // logged out, or in, meanwhile
-    if (answer.ok) keep((await answer.json()) as Answer);
-    if (answer.status === 401) {
+    const renewed = answer.ok ? ((await answer.json()) as Answer) : null;
+    const code = answer.status === 401 ? await codeOf(answer) : null;
+    const now = store.get();
+    if (!now || now.refresh !== old.refresh) return null; // logged out, or in, meanwhile
+    if (renewed) {
+      const fresh = now.access !== old.access; // a fresh login came meanwhile: its token is the better one
+      keep(fresh ? { ...renewed, access_token: now.access } : renewed);
+    }
+    if (code) {
       store.set(null);
-      onEnd(await codeOf(answer));
+      onEnd(code);
     }
     return answer.ok ? null : answer;
   }

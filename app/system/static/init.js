@@ -128,8 +128,9 @@ function learn(response) {
 
 // A page that is loaded anew does not know whose cookies the browser has kept.
 async function recognizeCookies() {
-  if (!cookie("csrf_access_token")) return;
+  if (!cookie("csrf_access_token") && !cookie("csrf_refresh_token")) return;
   try {
+    if (!cookie("csrf_access_token")) await call("POST", `${AUTH}/refresh`); // that cookie goes with its token
     username = (await call("GET", "/api/v1/users/me")).username;
     mode = "cookies";
   } catch {
