@@ -17,7 +17,8 @@ LOGS: list[str] = []  # what real servers wrote; their tests add to it
 
 TOKEN = re.compile(r"eyJ[\w-]{10,}\.[\w-]{10,}\.[\w-]{10,}")
 WORD = re.compile(r"[^\s\"',:;()<>]+")  # of a log line, which a secret would stand in as a whole
-PLAIN = re.compile(r"[a-z]{0,11}")  # a password that is a word of English proves nothing where it stands in a log
+# A password that is blank, or a word of English or of Python, proves nothing where it stands in a log.
+PLAIN = re.compile(r"[\W_]*[a-z]{0,11}[\W_]*")
 
 
 class _Keeper(logging.Handler):
