@@ -13,7 +13,7 @@ UV_COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --
 export PORT
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test check lint format types drift migrate tour lock clean
+.PHONY: help install run test bench check lint format types drift migrate tour lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -46,12 +46,16 @@ drift: .venv/dev ## Check that migrations and openapi.json say what the code say
 migrate: install ## Bring the database to the newest migration
 	$(FLASK) db upgrade
 
+bench: .venv/bench bench/load/node_modules ## Measure the running server beside its limit and the tutorials' way (ARGS="--quick")
+	PYTHONPATH="$(CURDIR):tests" $(BIN)/python bench/bench.py $(ARGS)
+
 tour: install ## Walk through the API of the running server with curl
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh docs/tour.sh http://127.0.0.1:$(PORT)
 
 lock: .venv/dev ## Compile requirements/*.txt anew from pyproject.toml
 	$(UV_COMPILE) --upgrade --output-file requirements/prod.txt
 	$(UV_COMPILE) --upgrade --group dev --constraint requirements/prod.txt --output-file requirements/dev.txt
+	$(UV_COMPILE) --upgrade --group bench --constraint requirements/dev.txt --output-file requirements/bench.txt
 
 clean: ## Remove what was made here, but not the data in instance/
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .coverage htmlcov
@@ -65,6 +69,14 @@ clean: ## Remove what was made here, but not the data in instance/
 .venv/dev: requirements/dev.txt | .venv/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	@touch $@ .venv/server
+
+.venv/bench: requirements/bench.txt | .venv/dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
+bench/load/node_modules: bench/load/package-lock.json
+	npm ci --prefix bench/load --no-audit --no-fund --loglevel=error
+	@touch $@
 
 .venv/bin/python:
 	@"$(PYTHON)" $(ENOUGH) 2>/dev/null \

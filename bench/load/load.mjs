@@ -1,0 +1,67 @@
+// One round of one operation, by autocannon.  Reads a task from standard input, prints what was measured.
+//
+// {"url", "operation", "connections", "seconds", "tokens": [{"access", "refresh"}, …], "run"}
+import autocannon from "autocannon";
+
+const chunks = [];
+for await (const chunk of process.stdin) chunks.push(chunk);
+const task = JSON.parse(Buffer.concat(chunks));
+const json = { "content-type": "application/json" };
+let number = 0;
+let next = 0;
+
+const bearer = (token) => ({ authorization: `Bearer ${token}` });
+const operations = {
+  bare: { method: "GET", path: "/" },
+  me: { method: "GET", path: "/api/v1/users/me", headers: bearer(task.tokens[0]?.access) },
+  list: { method: "GET", path: "/api/v1/items?limit=20", headers: bearer(task.tokens[0]?.access) },
+  create: {
+    method: "POST",
+    path: "/api/v1/items",
+    headers: { ...json, ...bearer(task.tokens[0]?.access) },
+    setupRequest: (request) => ({
+      ...request,
+      body: JSON.stringify({ name: `Made ${task.run} ${number++}`, price: "19.90" }),
+    }),
+  },
+  login: {
+    method: "POST",
+    path: "/api/v1/auth/login",
+    headers: json,
+    setupClient: (client) => {
+      const { username, password } = task.tokens[next++];
+      client.setBody(JSON.stringify({ username, password }));
+    },
+  },
+  // Each connection is a client of its own, which exchanges what it was given last.
+  refresh: {
+    method: "POST",
+    path: "/api/v1/auth/refresh",
+    setupClient: (client) => {
+      client.setHeaders(bearer(task.tokens[next++].refresh));
+      client.on("body", (body) => {
+        const { refresh_token } = JSON.parse(body);
+        if (refresh_token) client.setHeaders(bearer(refresh_token));
+      });
+    },
+  },
+};
+
+const { setupClient, ...request } = operations[task.operation];
+const result = await autocannon({
+  url: task.url,
+  connections: task.connections,
+  duration: task.seconds,
+  setupClient,
+  requests: [request],
+});
+console.log(
+  JSON.stringify({
+    good: result["2xx"],
+    bad: result.non2xx + result.errors + result.timeouts,
+    seconds: result.duration,
+    p50_ms: result.latency.p50,
+    p99_ms: result.latency.p99,
+    statuses: result.statusCodeStats,
+  }),
+);
