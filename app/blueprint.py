@@ -8,6 +8,7 @@ from urllib.parse import unquote_to_bytes
 
 import flask_smorest
 from flask import Request, g, request
+from flask_smorest.utils import resolve_schema_instance
 from marshmallow import RAISE, Schema, ValidationError
 from webargs.flaskparser import FlaskParser
 
@@ -88,6 +89,7 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]  # flask-smorest
         return doc
 
     def arguments(self, schema: Any, **kwargs: Any) -> Callable[[View], View]:
+        schema = resolve_schema_instance(schema)  # once, not for each request
         required = not getattr(schema, "BODY_IS_OPTIONAL", False)
         declare = super().arguments(schema, **{"required": required, **kwargs})
         takes_body = kwargs.get("location", "json") == "json"

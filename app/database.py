@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import (
     BigInteger,
+    BindParameter,
     ColumnElement,
     DateTime,
     Dialect,
@@ -16,7 +17,6 @@ from sqlalchemy import (
     String,
     and_,
     event,
-    literal,
     make_url,
     or_,
     tuple_,
@@ -26,7 +26,6 @@ from sqlalchemy.engine import URL, Engine
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-from sqlalchemy.orm import QueryableAttribute
 from sqlalchemy.types import TypeDecorator
 
 DRIVERS = {
@@ -86,19 +85,19 @@ class Money(TypeDecorator[Decimal]):
 
 
 def rows_behind(
-    dialect: str, columns: Sequence[QueryableAttribute[Any]], place: Sequence[Any], *, descending: bool
+    dialect: str, columns: Sequence[Any], place: Sequence[BindParameter[Any]], *, descending: bool
 ) -> ColumnElement[bool]:
     """Whether a row comes behind a place in the order of the columns, so written that an index on them is used.
 
     Args:
         dialect: MariaDB and MySQL find no range in a comparison of rows; the others find none in the long form.
         columns: of an index, in its order.
-        place: a value for each column.
+        place: a bound parameter for each column.
         descending: whether the greater ones come first.
     """
-    pairs = [(column, literal(value, column.type)) for column, value in zip(columns, place, strict=True)]
+    pairs = list(zip(columns, place, strict=True))
     if dialect not in ("mysql", "mariadb"):
-        here, there = tuple_(*(column for column, _ in pairs)), tuple_(*(value for _, value in pairs))
+        here, there = tuple_(*columns), tuple_(*place)
         return here < there if descending else here > there
     return or_(
         *(
@@ -106,6 +105,16 @@ def rows_behind(
             for length, (last, bound) in enumerate(pairs)
         )
     )
+
+
+ESCAPE = "/"  # in patterns; a backslash means something else to every database
+
+
+def part(text: str) -> str:
+    """The pattern of whatever has the text somewhere in it, for `LIKE … ESCAPE`."""
+    for special in (ESCAPE, "%", "_"):
+        text = text.replace(special, ESCAPE + special)
+    return f"%{text}%"
 
 
 def database_url(plain: str) -> URL:

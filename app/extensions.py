@@ -1,5 +1,6 @@
 """The extensions, made once and bound to an application by `create_app()`."""
 
+from collections.abc import Mapping
 from typing import Any, cast
 
 from flask_jwt_extended import JWTManager
@@ -42,7 +43,7 @@ api = Api()
 api.DEFAULT_ERROR_RESPONSE_NAME = None  # every error of an operation is named (`openapi.py`)
 
 
-def execute_write(statement: UpdateBase) -> int:
-    """Run an UPDATE or a DELETE; the number of rows that it met."""
-    result = db.session.execute(statement, execution_options={"synchronize_session": False})
+def execute_write(statement: UpdateBase, values: Mapping[str, Any] | None = None) -> int:
+    """Run an UPDATE or a DELETE, with values for its bound parameters; the number of rows that it met."""
+    result = db.session.execute(statement, values, execution_options={"synchronize_session": False})
     return cast("CursorResult[Any]", result).rowcount

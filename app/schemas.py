@@ -5,9 +5,10 @@ import unicodedata
 from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
-from marshmallow import Schema, ValidationError, fields
+from marshmallow import Schema, ValidationError, fields, missing
 from marshmallow.validate import Length, OneOf, Range
 
 from app.codes import Code
@@ -101,6 +102,33 @@ class Timestamp(fields.DateTime):
 
     def _serialize(self, value: datetime | None, attr: str | None, obj: Any, **kwargs: Any) -> str | None:
         return None if value is None else value.isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+class RowSchema(Schema):
+    """Shows rows: what marshmallow would find out for each value anew is found out once for each field.
+
+    Every field but those that have a form of their own is shown as it is; an attribute that is not there is left out.
+    """
+
+    PLAIN = (fields.String, fields.Integer, fields.Boolean)
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._shown = [
+            (name, field.attribute or name, None if type(field) in self.PLAIN else field._serialize)  # noqa: SLF001
+            for name, field in self.dump_fields.items()
+        ]
+
+    def dump(self, obj: Any, *, many: bool | None = None) -> Any:
+        if self.many if many is None else many:
+            return [self.dump(row, many=False) for row in obj]
+        get = obj.get if isinstance(obj, Mapping) else partial(getattr, obj)
+        shown = {}
+        for name, attribute, form in self._shown:
+            value = get(attribute, missing)
+            if value is not missing:
+                shown[name] = value if form is None else form(value, name, obj)
+        return shown
 
 
 class MessageSchema(Schema):

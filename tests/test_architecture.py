@@ -25,8 +25,8 @@ ROOMS = {
     r"app\.\w+\.(cli|doctor)": (
         r"app\.OWN\.\w+|app\.\w+\.(models|service)|app\.users\.passwords|app\.auth\.(keys|key_set)|app\.\w+"
     ),
-    r"app\.\w+\.(service|tokens|throttle|pruning|keys|locations)": (
-        r"app\.auth|app\.auth\.pruning|app\.OWN\.(tokens|claims|keys|key_set|locations|throttle|pruning)|app\.\w+\.models|app\.users\.passwords"
+    r"app\.\w+\.(service|tokens|verification|throttle|pruning|keys|locations)": (
+        r"app\.auth|app\.auth\.pruning|app\.OWN\.(tokens|verification|claims|keys|key_set|locations|throttle|pruning)|app\.\w+\.models|app\.users\.passwords"
         r"|app\.(database|errors|extensions|strict_json|logs|http)"
     ),
     r"app\.\w+\.guards": r"app\.OWN\.service|app\.auth\.tokens|app\.(blueprint|errors|http|logs|openapi)",

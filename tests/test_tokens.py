@@ -8,10 +8,12 @@ from uuid import uuid4
 import jwt
 import pytest
 import time_machine
-from conftest import API, bearer, claims, error, me, refresh, sign_up
-from flask_jwt_extended import jwt_required
+from conftest import API, bearer, claims, error, log_in, me, refresh, sign_up, variant
+from flask_jwt_extended import get_jwt, get_jwt_identity, jwt_required
 
 from app import create_app
+from app.auth import verification
+from app.auth.guards import login_required
 from app.auth.tokens import caller
 from app.database import utcnow
 from app.extensions import db
@@ -291,3 +293,71 @@ class TestHeader:
         by_body = client.post(f"{API}/auth/logout", json={"access_token": user.access_token})
 
         assert error(by_query) == error(by_body) == (401, "authorization_required")
+
+
+class TestVerification:
+    """A token is verified once; what can change is asked each time."""
+
+    @pytest.fixture
+    def verifications(self, app, monkeypatch):
+        """Grows with each signature that is verified."""
+        done = []
+        decode = jwt.PyJWT.decode
+
+        def count(self, token, *rest, **more):
+            done.append(token)
+            return decode(self, token, *rest, **more)
+
+        monkeypatch.setattr(jwt.PyJWT, "decode", count)
+        app.extensions["keys"].current().verified.clear()
+        return done
+
+    def test_is_done_once(self, client, user, verifications):
+        """A token that comes again costs no second verification, and does the same."""
+        assert [me(client, user.access_token).status_code for _ in range(3)] == [200] * 3
+
+        assert verifications == [user.access_token]
+
+    def test_the_clock_is_asked_each_time(self, client, user, verifications):
+        """To the second: what has expired is refused, though it was verified before."""
+        expires = claims(user.access_token)["exp"] + TestingConfig.JWT_LEEWAY
+        for offset, expected in ((-1, 200), (0, 401), (-1, 200)):
+            with time_machine.travel(expires + offset, tick=False):
+                assert me(client, user.access_token).status_code == expected
+        assert verifications == [user.access_token]
+
+    def test_a_changed_token_is_another(self, client, user, verifications):
+        """One letter of a signature that was good before."""
+        me(client, user.access_token)
+        head, _, signature = user.access_token.rpartition(".")
+        changed = f"{head}.{'B' if signature[0] == 'A' else 'A'}{signature[1:]}"
+
+        assert error(me(client, changed)) == (401, "invalid_token")
+        assert len(verifications) == 2
+
+    def test_one_kind_does_not_pass_for_the_other(self, client, user, verifications):
+        """Whichever was asked for first."""
+        assert me(client, user.access_token).status_code == 200
+        assert error(refresh(client, user.access_token)) == (401, "invalid_token")
+        assert error(me(client, user.refresh_token)) == (401, "invalid_token")
+        assert refresh(client, user.refresh_token).status_code == 200
+
+    def test_so_many_are_remembered(self, app, client, user, verifications, monkeypatch):
+        """Not more: memory is bounded, and those that were forgotten are verified again."""
+        monkeypatch.setattr(verification, "MAX_VERIFIED", 2)
+        tokens = [log_in(client, "grace").access_token for _ in range(3)]
+
+        assert [me(client, token).status_code for token in tokens * 2] == [200] * 6
+        assert len(app.extensions["keys"].current().verified) <= 2
+        assert len(verifications) > 3
+
+    def test_the_librarys_own_functions_know_the_token(self, app, user):
+        """`get_jwt()` and `get_jwt_identity()` in a view behind our guard."""
+        theirs = variant(app)
+        theirs.add_url_rule("/who", view_func=login_required(lambda: [get_jwt()["jti"], get_jwt_identity()]))
+
+        told = theirs.test_client().get("/who", headers=user.headers).json
+
+        assert told == [claims(user.access_token)["jti"], str(user.id)]
+        with theirs.app_context():
+            db.engine.dispose()

@@ -13,6 +13,7 @@ import secrets
 import stat
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -69,11 +70,13 @@ class Key(NamedTuple):
     public: dict[str, Any] | None  # as the JWKS shows it; a secret is never shown
 
 
-class KeySet(NamedTuple):
+@dataclass(frozen=True)
+class KeySet:
     """All keys that verify, by their names, and which of them signs."""
 
     keys: Mapping[str, Key]
     signing_kid: str
+    verified: dict[str, Any] = field(default_factory=dict)  # tokens that these keys have verified, by their texts
 
 
 def make_key(jwk: Mapping[str, Any]) -> Key:

@@ -13,6 +13,18 @@ from app.database import utcnow
 from app.extensions import db
 from app.idempotency.models import IdempotencyKey
 
+PRUNE_EVERY = timedelta(seconds=1)  # in each process, and so no login or refresh pays for more than its share
+PRUNE_SOME = 100  # rows of each table: more than the logins of that time add
+
+
+def prune_in_passing() -> None:
+    """Remove some expired rows, where none were removed just now."""
+    extensions, now = current_app.extensions, utcnow()
+    last: datetime | None = extensions.get("pruned_at")
+    if last is None or abs(now - last) >= PRUNE_EVERY:
+        extensions["pruned_at"] = now
+        prune(PRUNE_SOME)
+
 
 def prune(most: int) -> int:
     """Remove at most so many expired rows of each table; the number of those removed.

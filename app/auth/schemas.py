@@ -1,7 +1,7 @@
 from marshmallow import Schema, fields
 from marshmallow.validate import Equal, Length
 
-from app.schemas import QueryFlag, Text, Timestamp
+from app.schemas import QueryFlag, RowSchema, Text, Timestamp
 from app.users.schemas import AccountSchema, NewPassword, UserSchema
 
 LOGIN_NAME_LENGTH = 255  # characters; no rule of ours: a login only asks whether there is such a user
@@ -60,7 +60,7 @@ class LoginSchema(TokensSchema):
     user = fields.Nested(UserSchema, required=True)
 
 
-class SessionSchema(Schema):
+class SessionSchema(RowSchema):
     id = fields.UUID(required=True, metadata={"examples": ["0f8fad5b-d9cb-469f-a165-70867728950e"]})
     created_at = Timestamp(required=True)
     last_used_at = Timestamp(required=True, metadata={"description": "The last login or refresh."})

@@ -3,14 +3,14 @@
 import uuid
 from datetime import datetime, timedelta
 from logging import WARNING
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from flask import current_app
-from sqlalchemy import ColumnElement, and_, delete, or_, select, update
+from sqlalchemy import ColumnElement, Table, and_, bindparam, delete, or_, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.auth.models import IP_ADDRESS_LENGTH, USER_AGENT_LENGTH, RevokedToken, Session
-from app.auth.pruning import prune
+from app.auth.pruning import prune_in_passing
 from app.auth.throttle import attempt_key, forget_failures, give_back_attempt, reserve_attempt
 from app.auth.tokens import Caller, Grant
 from app.database import unique_or, utcnow
@@ -19,8 +19,6 @@ from app.extensions import db, execute_write
 from app.logs import log_event
 from app.users.models import User, username_key
 from app.users.passwords import hash_password, is_outdated, place_for_hashing, verify_password
-
-PRUNE_A_FEW = 10  # rows of each table that a login or a refresh takes away: more than either adds
 
 
 class Client(NamedTuple):
@@ -141,8 +139,21 @@ def start_session(user: User, client: Client, *, lasts: int, renewable: bool = T
         )
     )
     db.session.flush()
-    prune(PRUNE_A_FEW)
+    prune_in_passing()
     return grant
+
+
+_sessions = cast("Table", Session.__table__)
+_EXCHANGE = (  # one atomic write: of several at once one meets the row
+    update(_sessions)
+    .where(_sessions.c.id == bindparam("session"), _sessions.c.refresh_jti == bindparam("exchanged"))
+    .values(
+        refresh_jti=bindparam("successor"),
+        previous_jti=bindparam("exchanged"),
+        rotated_at=bindparam("moment"),
+        last_used_at=bindparam("moment"),
+    )
+)
 
 
 def exchange_refresh_token(caller: Caller) -> Grant | None:
@@ -156,13 +167,9 @@ def exchange_refresh_token(caller: Caller) -> Grant | None:
     """
     now = utcnow()
     successor = uuid.uuid4()
-    exchanged = execute_write(
-        update(Session)
-        .where(Session.id == caller.session_id, Session.refresh_jti == caller.jti)
-        .values(refresh_jti=successor, previous_jti=caller.jti, rotated_at=now, last_used_at=now)
-    )
-    if exchanged:
-        prune(PRUNE_A_FEW)
+    values = {"session": caller.session_id, "exchanged": caller.jti, "successor": successor, "moment": now}
+    if execute_write(_EXCHANGE, values):
+        prune_in_passing()
         return Grant(caller.session_id, successor, now, caller.session_expires_at)
     session = _session_of(caller)
     if session.previous_jti == caller.jti and session.rotated_at and session.rotated_at >= _grace_began(now):

@@ -5,21 +5,21 @@ missing or strange are checked here, and every one of its answers is ours.
 """
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, NamedTuple, Protocol, cast
 from uuid import UUID, uuid4
 
-from flask import Flask, Response, current_app, g, request
-from flask_jwt_extended import create_access_token, create_refresh_token, get_jwt, verify_jwt_in_request
-from jwt import InvalidTokenError, PyJWK, PyJWTError
-from sqlalchemy import and_, bindparam, exists, select
+from flask import Flask, Response, current_app, g
+from flask_jwt_extended import create_access_token, create_refresh_token
+from jwt import PyJWK, PyJWTError
+from sqlalchemy import bindparam, exists, select
 from werkzeug.local import LocalProxy
 
 from app.auth import keys, locations
-from app.auth.claims import check_claims, check_text
 from app.auth.key_set import KINDS
 from app.auth.locations import check_csrf, csrf_value, find_token, set_cookies
 from app.auth.models import RevokedToken, Session
+from app.auth.verification import VerifiedToken, key_for, read_claims, verify
 from app.database import utcnow
 from app.errors import ApiError, Code, error_response
 from app.extensions import db, jwt
@@ -71,30 +71,25 @@ def is_anonymous() -> bool:
 
 # The one query of every authenticated request.  No row: the user is gone or
 # inactive, or the session is over, or the token was logged out.
-_LIVE_CALLER = (
-    select(
-        User.id,
-        User.username,
-        User.is_admin,
-        User.is_active,
-        User.created_at,
-        User.updated_at,
-        Session.id.label("session_id"),
-        Session.expires_at.label("session_expires_at"),
-    )
-    .join(
-        Session,
-        and_(
-            Session.id == bindparam("session_id"),
-            Session.user_id == User.id,
-            Session.expires_at > bindparam("now"),
-        ),
-    )
-    .where(
-        User.id == bindparam("user_id"),
-        User.is_active,
-        ~exists().where(RevokedToken.jti == bindparam("jti")),
-    )
+_users, _sessions, _revoked = (
+    model.__table__.c for model in (User, Session, RevokedToken)
+)  # columns make rows, not objects
+_LIVE_CALLER = select(
+    _users.id,
+    _users.username,
+    _users.is_admin,
+    _users.is_active,
+    _users.created_at,
+    _users.updated_at,
+    _sessions.id.label("session_id"),
+    _sessions.expires_at.label("session_expires_at"),
+).where(
+    _users.id == bindparam("user_id"),
+    _users.is_active,
+    _sessions.id == bindparam("session_id"),
+    _sessions.user_id == _users.id,
+    _sessions.expires_at > bindparam("now"),
+    ~exists().where(_revoked.jti == bindparam("jti")),
 )
 
 
@@ -106,20 +101,21 @@ def authenticate(*, refresh: bool = False, optional: bool = False) -> None:
         optional: no token at all is fine; a bad one is not.
 
     Raises:
-        ApiError: 401 where no token came or it is malformed; 403 where a cookie came without its CSRF value.
-        JWTExtendedException: where the library refuses it; the loaders below make the answer.
-        PyJWTError: the same.
+        ApiError: 401 where no token came, or it is not good; 403 where a cookie came without its CSRF value.
     """
     g.caller = None
-    token = find_token(refresh=refresh)
-    if token is None:
+    text = find_token(refresh=refresh)
+    if text is None:
         if optional:
             return
         raise ApiError(Code.authorization_required)
-    check_text(token)
-    request.environ["HTTP_AUTHORIZATION"] = f"Bearer {token}"  # where the library finds it, in its spelling
-    verify_jwt_in_request(refresh=refresh)
-    check_csrf(get_jwt().get("csrf"))
+    token = verify(text)
+    if token.is_refresh is not refresh:
+        raise ApiError(Code.invalid_token)
+    if not _find_caller(token):
+        raise ApiError(Code.token_revoked)
+    g._jwt_extended_jwt = dict(token.claims)  # noqa: SLF001 -- where the library's `get_jwt()` looks
+    check_csrf(token.csrf)
 
 
 def issue_tokens(user: Identity, grant: Grant, *, fresh: bool, by_cookie: bool = False) -> dict[str, Any]:
@@ -190,42 +186,33 @@ def _signing_key(_user: str) -> PyJWK:
 
 @jwt.decode_key_loader
 def _key(header: Mapping[str, Any], claims: Mapping[str, Any]) -> PyJWK:
-    """The key to verify with, which knows its one algorithm.
-
-    The claims are judged here too: behind this the library fills in those that miss.
-    """
-    key = keys.verifying_key(header.get("kid"))
-    if key is None:
-        raise InvalidTokenError("unknown key")
-    check_claims(claims)
-    return key.verifying
+    return key_for(header, claims)
 
 
 @jwt.token_in_blocklist_loader
 def _is_dead(_header: Mapping[str, Any], claims: Mapping[str, Any]) -> bool:
-    jti = UUID(claims["jti"])
+    return not _find_caller(read_claims(claims))
+
+
+def _find_caller(token: VerifiedToken) -> bool:
+    """Leave in `caller` whose token this is; false, where it is dead."""
     row = db.session.execute(
         _LIVE_CALLER,
-        {
-            "user_id": int(claims["sub"]),
-            "session_id": UUID(claims["sid"]),
-            "jti": jti,
-            "now": utcnow(),
-        },
+        {"user_id": token.user_id, "session_id": token.session_id, "jti": token.jti, "now": utcnow()},
     ).one_or_none()
     if row is None:
-        return True
+        return False
     g.caller = Caller(
         *row,
-        jti=jti,
-        token_expires_at=datetime.fromtimestamp(claims["exp"], UTC),
-        is_fresh=claims["fresh"],
-        may_administer=row.is_admin and claims["is_admin"],
+        jti=token.jti,
+        token_expires_at=token.expires_at,
+        is_fresh=token.is_fresh,
+        may_administer=row.is_admin and token.is_admin,
     )
-    return False
+    return True
 
 
-# `authenticate` comes before these two; they speak for a view that uses the library's own decorator.
+# `authenticate` comes before these; they speak for a view that uses the library's own decorator.
 @jwt.unauthorized_loader
 def _no_token(_reason: str) -> Response:
     return error_response(ApiError(Code.authorization_required))

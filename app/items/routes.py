@@ -1,13 +1,14 @@
+from functools import cache
 from typing import Any
 
 from flask import Response, jsonify, url_for
-from sqlalchemy import Select, delete, select
+from sqlalchemy import Select, bindparam, delete, select
 
 from app.auth.guards import admin_required, fresh_login_required, login_optional, login_required, login_required_for
 from app.auth.tokens import caller, is_anonymous
 from app.blueprint import Blueprint
 from app.conditional import CREATED_HEADERS, conditional, created, require_match
-from app.database import unique_or
+from app.database import ESCAPE, part, unique_or
 from app.errors import ApiError, Code
 from app.extensions import db, execute_write
 from app.http import query
@@ -29,14 +30,17 @@ blp = Blueprint("items", __name__, url_prefix="/api/v1/items", description="Thin
 _ITEM = ItemSchema()
 _PAGE = ItemPageSchema()
 _NAME_PAGE = ItemNamePageSchema()
-_NAMES = select(Item.name)
-_ITEMS = select(Item.id, Item.name, Item.description, Item.price, Item.owner_id, Item.created_at, Item.updated_at)
+_items = Item.__table__.c  # columns make rows, not objects
+_NAMES = select(_items.id, _items.name)
+_ITEMS = select(
+    _items.id, _items.name, _items.description, _items.price, _items.owner_id, _items.created_at, _items.updated_at
+)
 # For each order its columns, the last of them unique; there is an index for each.
 _ORDERS: dict[str, tuple[Any, ...]] = {
-    "id": (Item.id,),
-    "name": (Item.name,),
-    "price": (Item.price, Item.id),
-    "created_at": (Item.created_at, Item.id),
+    "id": (_items.id,),
+    "name": (_items.name,),
+    "price": (_items.price, _items.id),
+    "created_at": (_items.created_at, _items.id),
 }
 
 
@@ -54,23 +58,18 @@ def _asks_for_more_than_names() -> bool:
     return bool({"owner", "min_price", "max_price"} & asked.keys() or {"price", "created_at"} & orders)
 
 
-def _filtered(
-    items: Select[*tuple[Any, ...]],
-    *,
-    q: str = "",
-    owner: int | str | None = None,
-    min_price: Any = None,
-    max_price: Any = None,
-) -> Select[*tuple[Any, ...]]:
-    if q:
-        items = items.where(Item.name_key.contains(name_key(q), autoescape=True))
-    if owner is not None:
-        items = items.where(Item.owner_id == (caller.id if owner == "me" else owner))
-    if min_price is not None:
-        items = items.where(Item.price >= min_price)
-    if max_price is not None:
-        items = items.where(Item.price <= max_price)
-    return items
+_FILTERS = {
+    "q": _items.name_key.like(bindparam("q"), escape=ESCAPE),
+    "owner": _items.owner_id == bindparam("owner"),
+    "min_price": _items.price >= bindparam("min_price"),
+    "max_price": _items.price <= bindparam("max_price"),
+}
+
+
+@cache
+def _filtered(items: Select[*tuple[Any, ...]], *names: str) -> Select[*tuple[Any, ...]]:
+    """Made once for each combination: see `read_page`."""
+    return items.where(*(_FILTERS[name] for name in names))
 
 
 @blp.get("")
@@ -82,8 +81,13 @@ def list_items(args: dict[str, Any]) -> tuple[Response, dict[str, str]]:
     """List the items.  Without a token: their names, by `id` or `name`, with no filter but `q`."""
     page_args = {name: args.pop(name) for name in ("limit", "cursor") if name in args}
     sort: str = args.pop("sort")
-    items = _filtered(_NAMES if is_anonymous() else _ITEMS, **args)
-    page = read_page(items, *_ORDERS[sort.removeprefix("-")], descending=sort.startswith("-"), **page_args)
+    if q := args.pop("q", ""):
+        args["q"] = part(name_key(q))
+    if args.get("owner") == "me":
+        args["owner"] = caller.id
+    items = _filtered(_NAMES if is_anonymous() else _ITEMS, *sorted(args))
+    keys = _ORDERS[sort.removeprefix("-")]
+    page = read_page(items, *keys, values=args, descending=sort.startswith("-"), **page_args)
     answer: dict[str, Any] = {"items": page.rows, "next_cursor": page.next_cursor}
     if is_anonymous():
         body = _NAME_PAGE.dump(answer | {"message": "More data available if you log in."})

@@ -2,7 +2,7 @@ from marshmallow import Schema, fields
 from marshmallow.validate import OneOf
 
 from app.items.models import DESCRIPTION_LENGTH, NAME_LENGTH
-from app.schemas import Amount, NextCursor, Owner, PageArgs, Text, Timestamp
+from app.schemas import Amount, NextCursor, Owner, PageArgs, RowSchema, Text, Timestamp
 
 _NAME = {"examples": ["Brass padlock"]}
 _DESCRIPTION = {"examples": ["Opens with two keys."]}
@@ -31,7 +31,7 @@ class ItemChangesSchema(Schema):
     description = Text(maximum=DESCRIPTION_LENGTH, lines=True, allow_none=True, metadata=_DESCRIPTION)
 
 
-class ItemSchema(Schema):
+class ItemSchema(RowSchema):
     id = fields.Integer(required=True, metadata={"examples": [7]})
     name = fields.String(required=True, metadata=_NAME)
     description = fields.String(required=True, allow_none=True, metadata=_DESCRIPTION)
@@ -48,7 +48,7 @@ class ItemPageSchema(Schema):
     next_cursor = NextCursor()
 
 
-class ItemNameSchema(Schema):
+class ItemNameSchema(RowSchema):
     """What a stranger sees of an item."""
 
     name = fields.String(required=True, metadata=_NAME)

@@ -21,7 +21,8 @@ from app.users.service import keep_an_admin, lock_admins
 blp = Blueprint("users", __name__, url_prefix="/api/v1/users", description="Accounts.")
 
 _USER = UserSchema()
-_USERS = select(User.id, User.username, User.is_admin, User.is_active, User.created_at, User.updated_at)
+_users = User.__table__.c  # columns make rows, not objects
+_USERS = select(_users.id, _users.username, _users.is_admin, _users.is_active, _users.created_at, _users.updated_at)
 
 
 def get_user_or_404(user_id: int) -> User:
@@ -39,8 +40,8 @@ def list_users(args: dict[str, Any]) -> Any:
     """List the users.  Administrators only."""
     users = _USERS
     if q := args.pop("q", None):
-        users = users.where(User.username_key.contains(username_key(q), autoescape=True))
-    page = read_page(users, User.id, **args)
+        users = users.where(_users.username_key.contains(username_key(q), autoescape=True))
+    page = read_page(users, _users.id, **args)
     return {"users": page.rows, "next_cursor": page.next_cursor}, page.headers
 
 

@@ -6,7 +6,7 @@ from flask import current_app
 from marshmallow import Schema, ValidationError, fields, validates_schema
 from marshmallow.validate import Length
 
-from app.schemas import NextCursor, PageArgs, StrictBoolean, Text, Timestamp
+from app.schemas import NextCursor, PageArgs, RowSchema, StrictBoolean, Text, Timestamp
 from app.users.models import USERNAME_LENGTH, normalized
 from app.users.password_rules import is_common, resembles
 from app.users.passwords import normalize_password
@@ -79,7 +79,7 @@ class AccountSchema(Schema):
             raise ValidationError(RESEMBLES, "password")
 
 
-class UserSchema(Schema):
+class UserSchema(RowSchema):
     id = fields.Integer(required=True, metadata={"examples": [1]})
     username = fields.String(required=True, metadata=_NAME)
     is_admin = fields.Boolean(required=True)

@@ -1,0 +1,104 @@
+"""Is this token one of ours?  Its text, its signature and its claims; what the database knows of it comes after."""
+
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from flask import current_app
+from jwt import ExpiredSignatureError, InvalidTokenError, PyJWK, PyJWT, PyJWTError
+
+from app.auth import keys
+from app.auth.claims import check_claims, read_token
+from app.errors import ApiError, Code
+
+MAX_VERIFIED = 2048  # tokens whose verification a process remembers: about 4 MB
+
+_pyjwt = PyJWT()
+
+
+class VerifiedToken(NamedTuple):
+    """What a token says whose signature has been verified."""
+
+    user_id: int
+    session_id: UUID
+    jti: UUID
+    is_refresh: bool
+    is_fresh: bool
+    is_admin: bool
+    expires: int  # seconds since 1970
+    expires_at: datetime
+    csrf: str | None
+    claims: Mapping[str, Any]
+
+
+def verify(text: str) -> VerifiedToken:
+    """The token, its signature and its claims verified: once, for as long as these keys are in force.
+
+    That saves most of what a request costs, and is safe because what can change is asked each time:
+    the clock here, and the database about the user, the session and the token.
+
+    Raises:
+        ApiError: 401 `invalid_token`, or `token_expired`.
+    """
+    known: dict[str, VerifiedToken] = keys.ring().current().verified
+    token = known.get(text)
+    if token is None:
+        token = _verify(text)
+        if len(known) >= MAX_VERIFIED:
+            known.clear()
+        known[text] = token
+    elif token.expires <= time.time() - current_app.config["JWT_LEEWAY"]:
+        raise ApiError(Code.token_expired)
+    return token
+
+
+def _verify(text: str) -> VerifiedToken:
+    config = current_app.config
+    try:
+        header, claims = read_token(text)
+        _pyjwt.decode(
+            text,
+            key_for(header, claims),
+            algorithms=config["JWT_DECODE_ALGORITHMS"],
+            issuer=config["JWT_ISSUER"],
+            audience=config["JWT_AUDIENCE"],
+            leeway=config["JWT_LEEWAY"],
+        )
+    except ExpiredSignatureError:
+        raise ApiError(Code.token_expired) from None
+    except PyJWTError:
+        raise ApiError(Code.invalid_token) from None
+    return read_claims(claims)
+
+
+def key_for(header: Mapping[str, Any], claims: Mapping[str, Any]) -> PyJWK:
+    """The key to verify with, which knows its one algorithm.
+
+    The claims are judged here too: behind this the library fills in those that miss.
+
+    Raises:
+        InvalidTokenError: where we have no such key, or would not have made such claims.
+    """
+    key = keys.verifying_key(header.get("kid"))
+    if key is None:
+        raise InvalidTokenError("unknown key")
+    check_claims(claims)
+    return key.verifying
+
+
+def read_claims(claims: Mapping[str, Any]) -> VerifiedToken:
+    """What the claims say, once they have been verified."""
+    return VerifiedToken(
+        user_id=int(claims["sub"]),
+        session_id=UUID(claims["sid"]),
+        jti=UUID(claims["jti"]),
+        is_refresh=claims["type"] == "refresh",
+        is_fresh=claims["fresh"],
+        is_admin=claims["is_admin"],
+        expires=claims["exp"],
+        expires_at=datetime.fromtimestamp(claims["exp"], UTC),
+        csrf=claims.get("csrf"),
+        claims=claims,
+    )
