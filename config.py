@@ -179,6 +179,9 @@ class Config:
     # Requests that one process serves at a time.  Many, because logins that wait for their hash wait here:
     # whoever is turned away at once comes back at once, and that costs more than waiting does.
     THREADS: Annotated[int, Range(min=2, max=256)] = 64
+    # Seconds between SIGTERM and the stop, in which we serve on while /health/ready is 503 already.
+    # For a balancer that asks it: twice its interval or more.  One that tries the next server by itself needs none.
+    DRAIN_SECONDS: Annotated[int, Range(min=0, max=300)] = 0
 
     # --- Logs ---
     LOG_LEVEL: Annotated[str, OneOf(["DEBUG", "INFO", "WARNING", "ERROR"])] = "INFO"

@@ -5,8 +5,11 @@ import importlib
 import inspect
 import json
 import logging
+import mmap
 import re
 import runpy
+import select
+import signal
 import socket
 import struct
 import subprocess
@@ -18,6 +21,7 @@ from typing import Any
 
 import gunicorn.glogging
 import gunicorn.util
+import gunicorn.workers.gthread
 
 HERE = Path(__file__).parent
 
@@ -74,18 +78,39 @@ def pre_fork(_server: Any, _worker: Any) -> None:
         _sound_keys = keys
 
 
-def post_fork(_server: Any, _worker: Any) -> None:
-    """Hand it over, in the worker, where the application may be imported."""
+class Worker(gunicorn.workers.gthread.ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types
+    """gunicorn's own, which stops listening only once it has served all that it had accepted.
+
+    Whoever had connected meanwhile would be cut off unheard: accept them at once,
+    and refuse the others, who may ask another server.
+    """
+
+    sockets: list[Any]
+
+    def set_accept_enabled(self, enabled: bool) -> None:  # noqa: FBT001 -- gunicorn's signature
+        super().set_accept_enabled(enabled)
+        if not enabled and not self.alive:
+            for listener in self.sockets:
+                while select.select([listener.fileno()], [], [], 0)[0]:
+                    self.accept(listener)
+                listener.close()
+            self.sockets = []
+
+
+def post_fork(server: Any, _worker: Any) -> None:
+    """Hand over, in the worker, where the application may be imported, what the master knows."""
     sys.path.insert(0, str(HERE))
     keys: Any = importlib.import_module("app.auth.keys")
     keys.sound_key_set = _sound_keys
+    stopping: Any = importlib.import_module("app.system.stopping")
+    stopping.flag = server.stopping
 
 
 wsgi_app = "wsgi:app"
 logger_class = Logger
 bind = f"127.0.0.1:{_settings.PORT}"
 workers = _settings.WEB_CONCURRENCY
-worker_class = "gthread"
+worker_class = Worker
 threads = _settings.THREADS
 timeout = 30  # seconds without a sign of life from a worker
 graceful_timeout = 30
@@ -129,6 +154,20 @@ def when_ready(server: Any) -> None:
             reload()
 
     server.reload = reload_if_it_can_start
+
+    # SIGTERM makes /health/ready 503 at once; the stop comes DRAIN_SECONDS later, or with the next SIGTERM.
+    server.stopping = mmap.mmap(-1, 1)  # of the master and all workers
+    stop = server.handle_term
+
+    def drain_and_stop() -> None:
+        again, server.stopping[0] = server.stopping[0], 1
+        if again or not _settings.DRAIN_SECONDS:
+            stop()
+        server.log.info("Serving on for %s s, unready", _settings.DRAIN_SECONDS)
+        signal.signal(signal.SIGALRM, lambda *_: server.signal(signal.SIGTERM, None))
+        signal.alarm(_settings.DRAIN_SECONDS)
+
+    server.handle_term = drain_and_stop
 
 
 def write_error(sock: socket.socket, status: int, _reason: str, _message: str) -> None:

@@ -193,6 +193,15 @@ class Code(Enum):
         "The database is away, full, locked, read-only or not migrated.",
         "Wait for the seconds of `Retry-After`, a little longer each time. The tokens are still good.",
     )
+    unavailable = (
+        503,
+        "No server is available for this. Try again in a moment.",
+        "The server is about to stop (`/health/ready`); or the proxy in front reached none, or lost it half-way.",
+        (
+            "Wait for the seconds of `Retry-After`. A change may have been made: look, before you make it again, or "
+            "send it with the same `Idempotency-Key`."
+        ),
+    )
 
     def __init__(self, status: int, message: str, when: str, remedy: str) -> None:
         self.status = status

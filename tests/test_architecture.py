@@ -38,7 +38,7 @@ ROOMS = {
     r"app\.schemas": r"app\.(codes|database)",
     r"app\.edges": r"app\.auth\.locations",
     r"app\.system\.migrations": r"app\.extensions",
-    r"app\.system\.docs": r"",
+    r"app\.system\.(docs|stopping)": r"",
     r"app\.auth\.claims": r"app\.(database|strict_json)",
     r"app\.users\.gate": r"app\.errors",
     r"app\.auth\.key_set": r"app\.strict_json",

@@ -14,6 +14,7 @@ from test_users import statements
 
 from app import __version__, create_app
 from app.extensions import db
+from app.system import stopping
 from config import TestingConfig
 
 ROOT = Path(__file__).parent.parent
@@ -74,6 +75,13 @@ class TestHealth:
         assert error(response) == (503, "database_unavailable")
         assert "flask db upgrade" in caplog.text
         assert client.get("/health/ready").status_code == 200
+
+    def test_not_ready_while_it_stops(self, client, monkeypatch):
+        """503, and everything else goes on."""
+        monkeypatch.setattr(stopping, "flag", b"\1")
+
+        assert error(client.get("/health/ready")) == (503, "unavailable")
+        assert client.get("/health/live").status_code == 200
 
 
 class TestLog:

@@ -13,6 +13,7 @@ from app.openapi import document
 from app.system.docs import POLICY, read_asset
 from app.system.migrations import current_migrations, newest_migrations
 from app.system.schemas import HealthSchema, IndexSchema, KeysSchema
+from app.system.stopping import is_stopping
 
 _HTML = {"type": "string"}
 KEYS_MAX_AGE = 300  # seconds: how long a new key should verify before it signs
@@ -93,9 +94,11 @@ def show_live() -> dict[str, str]:
 
 @blp.get("/health/ready")
 @blp.response(200, HealthSchema)
-@blp.fails(Code.database_unavailable)
+@blp.fails(Code.database_unavailable, Code.unavailable)
 def show_ready() -> dict[str, str]:
-    """Can it serve?  The database answers, and its schema is at the newest migration."""
+    """Can it serve?  The database answers, its schema is at the newest migration, and the server is not stopping."""
+    if is_stopping():
+        raise ApiError(Code.unavailable)
     if current_migrations() != newest_migrations():
         current_app.logger.error("The database schema is not at the newest migration: run `flask db upgrade`")
         raise ApiError(Code.database_unavailable)
