@@ -6,6 +6,7 @@ Our own: no warning, no change to the loggers, and one migration job at a time.
 from typing import Any, Literal
 
 from alembic import context
+from alembic.util import CommandError
 from flask import current_app
 from sqlalchemy import Connection, Engine, NullPool, create_engine, text
 from sqlalchemy.types import TypeDecorator
@@ -50,7 +51,8 @@ def begin_alone(connection: Connection) -> None:
             connection.execute(text("SELECT pg_advisory_lock(:lock)"), {"lock": LOCK})
             connection.commit()
         case "mysql" | "mariadb":
-            connection.execute(text("SELECT GET_LOCK(:lock, 60)"), {"lock": f"latchkey-{LOCK}"})
+            if connection.execute(text("SELECT GET_LOCK(:lock, 60)"), {"lock": f"latchkey-{LOCK}"}).scalar() != 1:
+                raise CommandError("Another migration job has been at work for a minute: try again when it is done.")
 
 
 def run_migrations_online() -> None:
