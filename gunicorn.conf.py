@@ -1,5 +1,6 @@
 """How gunicorn serves the application: `gunicorn wsgi:app` reads this file."""
 
+import ctypes
 import functools
 import importlib
 import inspect
@@ -15,7 +16,9 @@ import struct
 import subprocess
 import sys
 import threading
+import time
 import uuid
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -79,10 +82,9 @@ def pre_fork(_server: Any, _worker: Any) -> None:
 
 
 class Worker(gunicorn.workers.gthread.ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types
-    """gunicorn's own, which stops listening only once it has served all that it had accepted.
+    """gunicorn's own, which, when it stops, goes on listening until it has served what it had accepted.
 
-    Whoever had connected meanwhile would be cut off unheard: accept them at once,
-    and refuse the others, who may ask another server.
+    Whoever connects meanwhile would be cut off unheard.  Accept them, and close.
     """
 
     sockets: list[Any]
@@ -95,6 +97,26 @@ class Worker(gunicorn.workers.gthread.ThreadWorker):  # type: ignore[misc]  # gu
                     self.accept(listener)
                 listener.close()
             self.sockets = []
+
+
+SO_ATTACH_FILTER = 26  # of Linux
+# As of the socket filters of Linux: a segment that asks for a connection (SYN) is lost, every other one comes in.
+NO_NEWCOMERS = struct.pack("HBBI" * 4, *(0x30, 0, 0, 13), *(0x45, 0, 1, 0x02), *(0x06, 0, 0, 0), *(0x06, 0, 0, 0xFFFF))
+
+
+def turn_newcomers_away(listeners: Any) -> None:
+    """Let nobody connect any more, but everybody in who has: the workers have time to accept them.
+
+    Closing alone would cut off whoever connects a moment before, perhaps with a
+    request that must not be sent twice.  A lost SYN costs its sender a second,
+    and then it is refused, and may ask another server.
+    """
+    program = ctypes.create_string_buffer(NO_NEWCOMERS, len(NO_NEWCOMERS))
+    for listener in listeners:
+        with suppress(OSError):  # of a system that has no such thing
+            filtering = struct.pack("HP", 4, ctypes.addressof(program))
+            listener.sock.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, filtering)
+    time.sleep(LAST_CALL)
 
 
 def post_fork(server: Any, _worker: Any) -> None:
@@ -127,6 +149,7 @@ limit_request_field_size = 8190
 RECEIVE_TIMEOUT = 5  # seconds: a client that stops sending loses its thread
 SEND_TIMEOUT = 10  # seconds: so does one that stops taking what it asked for
 MAX_LINGERING = 64  # connections that a worker closes at a time with patience
+LAST_CALL = 0.2  # seconds before the end in which those are accepted who have connected
 MALFORMED = "bad_request", "The request is malformed."
 REFUSALS = {
     408: ("request_timeout", "The request did not arrive in time."),
@@ -162,6 +185,7 @@ def when_ready(server: Any) -> None:
     def drain_and_stop() -> None:
         again, server.stopping[0] = server.stopping[0], 1
         if again or not _settings.DRAIN_SECONDS:
+            turn_newcomers_away(server.LISTENERS)
             stop()
         server.log.info("Serving on for %s s, unready", _settings.DRAIN_SECONDS)
         signal.signal(signal.SIGALRM, lambda *_: server.signal(signal.SIGTERM, None))

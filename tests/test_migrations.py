@@ -1,5 +1,6 @@
 """The way from an empty database to the newest schema and back, and what the database itself holds."""
 
+import subprocess
 import uuid
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
@@ -14,6 +15,7 @@ from conftest import API, error
 from databases import fresh_beside
 from sqlalchemy import delete, inspect
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, StatementError
+from test_server import BIN, ROOT, environment
 
 from app import create_app
 from app.auth.models import Session
@@ -100,6 +102,20 @@ class TestMigrations:
         assert tables() == (TABLES if done else set()) | left
         flask_migrate.upgrade()
         assert tables() == TABLES | left
+
+    def test_two_jobs_at_once_do_no_harm(self, empty):
+        """As of two machines: one migrates, the other waits and finds nothing to do.  Both succeed."""
+        command = [BIN / "flask", "db", "upgrade"]
+        env = environment(DATABASE_URL=empty.config["DATABASE_URL"], APP_ENV="testing")
+        jobs = [
+            subprocess.Popen(command, cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+            for _ in range(2)
+        ]
+        said = [job.communicate(timeout=120)[0] for job in jobs]
+
+        assert [job.returncode for job in jobs] == [0, 0], said
+        assert tables() == TABLES
+        flask_migrate.check()
 
     @pytest.mark.parametrize("path", [f"{API}/items", "/health/ready"])
     def test_without_the_tables_it_is_the_databases_fault(self, empty, path):
