@@ -37,13 +37,19 @@ class Cluster:
 
     def start(self, port):
         """A server that can be killed with all its processes, as by a machine that loses power."""
-        env = environment(
-            DATABASE_URL=self.url, PORT=str(port), APP_ENV="testing", TRUSTED_PROXIES="1", WEB_CONCURRENCY="1"
-        )
+        settings = {"DATABASE_URL": self.url, "PORT": str(port), "TRUSTED_PROXIES": "1", "DRAIN_SECONDS": "2"}
+        env = environment(APP_ENV="testing", WEB_CONCURRENCY="1", **settings)
         with (self.folder / "servers.log").open("a") as log:
             return subprocess.Popen(
                 [BIN / "gunicorn", "wsgi:app"], cwd=ROOT, env=env, stdout=log, stderr=log, start_new_session=True
             )
+
+    def wait_for_drain(self, number):
+        """A server that is told to stop says so, and so still answers."""
+        answer = (200, {})
+        while answer[0] == 200:
+            answer = self.direct(number, "GET", "/health/ready")
+        assert (answer[0], answer[1]["error"]) == (503, "unavailable")
 
     def restart(self, number):
         self.servers[number] = self.start(self.ports[number])

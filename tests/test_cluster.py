@@ -7,7 +7,6 @@ import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
-from http.client import HTTPConnection
 from itertools import count
 from threading import Barrier, Event, Thread
 
@@ -18,7 +17,7 @@ from databases import absent, fresh_database
 from machines import Cluster, call, wait_for_port
 from sqlalchemy import NullPool, create_engine, text
 from test_deploy import tool
-from test_server import migrate, serving, wait_until_ready
+from test_server import migrate, wait_until_ready
 
 from app.database import database_url
 
@@ -56,9 +55,7 @@ def load(cluster, token, clients=4):
 
     def go_on(number):
         with closing(cluster.client(10 + number)) as client:
-            while not over.wait(
-                0.05
-            ):  # nginx lets each have fifty requests a second; those that start need a core, too
+            while not over.wait(0.2):  # who starts needs the cores, too
                 name = next(names)
                 for method, path, body in (("GET", f"{API}/users/me", None), ("POST", f"{API}/items", item(name))):
                     try:
@@ -160,12 +157,13 @@ def send_slowly(client):
 
 
 def test_a_rolling_restart_drops_nothing(cluster):
-    """One after the other stops and starts under load, and no client sees it; nor does one that is slow itself."""
+    """One after the other turns unready, stops and starts, and no client sees it; nor does one that is slow itself."""
     token = cluster.sign_up("barbara")["access_token"]
     with load(cluster, token) as answers, closing(cluster.client(8)) as client, ThreadPoolExecutor(1) as pool:
         slow = pool.submit(send_slowly, client)
         for number in range(3):
             cluster.servers[number].terminate()
+            cluster.wait_for_drain(number)
             assert cluster.servers[number].wait(timeout=40) == 0
             cluster.restart(number)
 
@@ -175,14 +173,13 @@ def test_a_rolling_restart_drops_nothing(cluster):
 
 
 def test_a_server_that_dies_takes_no_acknowledged_write_along(cluster):
-    """Killed under load: what was in its hands fails as `unavailable`, and what was answered with 201 is there."""
+    """Last, for it stays dead: what it had in hand fails as `unavailable`, what was answered with 201 is there."""
     token = cluster.sign_up("katherine")["access_token"]
     with load(cluster, token) as answers:
         time.sleep(1)
         os.killpg(cluster.servers[0].pid, signal.SIGKILL)
         cluster.servers[0].wait()
-        time.sleep(1)
-        cluster.restart(0)
+        time.sleep(2)
 
     written = {name for method, name, status, _error in answers if status == 201}
     failed = [answer for answer in answers if answer[2] not in (200, 201)]
@@ -194,21 +191,3 @@ def test_a_server_that_dies_takes_no_acknowledged_write_along(cluster):
     assert len(failed) <= 4  # one a client
     assert {(method, status, error) for method, _name, status, error in failed} <= {("POST", 503, "unavailable")}
     print(f"kill: {len(answers)} requests, {len(written)} written, {len(failed)} failed")  # noqa: T201 -- same
-
-
-def test_readiness_turns_before_the_stop(tmp_path):
-    """With DRAIN_SECONDS a server that is told to stop says so, and serves on; told again, it stops."""
-    with serving(DATABASE_URL=f"sqlite:///{tmp_path / 'x.db'}", APP_ENV="testing", DRAIN_SECONDS="60") as (
-        port,
-        process,
-    ):
-        process.send_signal(signal.SIGTERM)
-        deadline = time.monotonic() + 15
-        seen = []
-        while (503, "unavailable") not in seen:
-            assert time.monotonic() < deadline
-            with closing(HTTPConnection("127.0.0.1", port, timeout=10)) as client:
-                status, body = call(client, "GET", "/health/ready")
-                seen.append((status, body.get("error")))
-        with closing(HTTPConnection("127.0.0.1", port, timeout=10)) as client:
-            assert call(client, "GET", "/")[0] == 200
