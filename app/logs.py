@@ -4,13 +4,24 @@ import logging
 import re
 import sys
 import time
+from http import HTTPStatus
+from threading import Lock
 from typing import Any
 
 import click
-from flask import Flask, Response, g, has_request_context, request
+from blinker import Namespace
+from flask import Flask, Response, current_app, g, has_app_context, has_request_context, request
 from pythonjsonlogger.json import JsonFormatter
 
 QUERY = re.compile(r"\?\S+")
+TRACE_ID = "latchkey.trace_id"  # where a request's environment has it, if there is a trace
+# Refusals (4xx) that a worker writes down in a second, and of how many beyond them one: whoever sends nonsense must not
+# fill the disk. Of a flood of 10,000 a second on four workers that leaves 180 lines; people never get there.
+FULL_LINES = 20
+ONE_OF = 100
+
+# Sent by the application for every event, with `event` and its details: for whoever counts them.
+event_logged = Namespace().signal("event-logged")
 
 _access = logging.getLogger("app.access")
 _security = logging.getLogger("app.security")
@@ -18,8 +29,45 @@ _security = logging.getLogger("app.security")
 
 class _RequestId(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
-        record.request_id = g.get("request_id") if has_request_context() else None
+        in_request = has_request_context()
+        record.request_id = g.get("request_id") if in_request else None
+        if in_request and TRACE_ID in request.environ:
+            record.trace_id = request.environ[TRACE_ID]
         return True
+
+
+class Sampler:
+    """Picks the lines of a flood that are written, and counts those that are not."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._second = 0
+        self._in_second = 0
+        self._left_out = 0
+
+    def leaves_out(self, now: float) -> bool:
+        """Whether the line of a refusal is left out.
+
+        Args:
+            now: seconds, of a clock that never goes back.
+        """
+        with self._lock:
+            if int(now) != self._second:
+                self._second, self._in_second = int(now), 0
+            self._in_second += 1
+            beyond = self._in_second - FULL_LINES
+            if beyond <= 0 or beyond % ONE_OF == 0:
+                return False
+            self._left_out += 1
+            return True
+
+    def take_left_out(self) -> int:
+        """How many were left out since this was last asked: the next line that is written, of any status, says so."""
+        if not self._left_out:
+            return 0
+        with self._lock:
+            left_out, self._left_out = self._left_out, 0
+            return left_out
 
 
 class _ConsoleFormatter(logging.Formatter):
@@ -57,6 +105,7 @@ def init_app(app: Flask) -> None:
     app.logger.handlers = [handler]  # of this application alone: the loggers of others are theirs
     app.logger.setLevel(app.config["LOG_LEVEL"])
     logging.getLogger("werkzeug").addFilter(_mask_query)
+    app.extensions["log_sampler"] = Sampler()
     app.before_request(_start_clock)
     app.after_request(_log_request)
 
@@ -67,14 +116,21 @@ def _start_clock() -> None:
 
 def _log_request(response: Response) -> Response:
     """Never a query, a header or a body: tokens and passwords travel there."""
-    duration_ms = round((time.perf_counter() - g.started) * 1000, 1)
+    now = time.perf_counter()
+    sampler: Sampler = current_app.extensions["log_sampler"]
+    is_refusal = HTTPStatus.BAD_REQUEST <= response.status_code < HTTPStatus.INTERNAL_SERVER_ERROR
+    if (is_refusal and sampler.leaves_out(now)) or not _access.isEnabledFor(logging.INFO):
+        return response
+    duration_ms = round((now - g.started) * 1000, 1)
     caller = g.get("caller")
+    left_out = sampler.take_left_out()
     _access.info(
-        "%s %s %s %s ms",
+        "%s %s %s %s ms%s",
         request.method,
         request.path,
         response.status_code,
         duration_ms,
+        f", {left_out} refusals left out" if left_out else "",
         extra={
             "method": request.method,
             "path": request.path,
@@ -84,6 +140,7 @@ def _log_request(response: Response) -> Response:
             "user_id": caller.id if caller else None,
             "session_id": str(caller.session_id) if caller else None,
             "ip_address": request.remote_addr,
+            **({"left_out": left_out} if left_out else {}),
         },
     )
     return response
@@ -111,5 +168,10 @@ def log_event(
         "ip_address": request.remote_addr if has_request_context() else None,
         **details,
     }
+    if has_app_context():
+        app = current_app._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001 -- as Flask's manual has it
+        event_logged.send(app, **fields)
+    if not _security.isEnabledFor(level):
+        return
     told = ", ".join(f"{name} {value}" for name, value in fields.items() if value is not None and name != "event")
     _security.log(level, "%s: %s", event, told, extra=fields)
