@@ -1,4 +1,4 @@
-from logging import WARNING
+from logging import DEBUG, WARNING
 from typing import Any
 from uuid import UUID
 
@@ -143,6 +143,7 @@ def refresh(_body: dict[str, str], args: dict[str, bool]) -> dict[str, Any]:
         log_event("authn_token_reuse", level=WARNING)
         clear_cookies()
         raise ApiError(Code.token_reused)
+    log_event("session_renewed", level=DEBUG, how="resent" if grant.is_resent else "rotated")
     return issue_tokens(caller, grant, fresh=False, by_cookie=by_cookie)
 
 

@@ -173,7 +173,7 @@ def exchange_refresh_token(caller: Caller) -> Grant | None:
         return Grant(caller.session_id, successor, now, caller.session_expires_at)
     session = _session_of(caller)
     if session.previous_jti == caller.jti and session.rotated_at and session.rotated_at >= _grace_began(now):
-        return Grant(session.id, session.refresh_jti, session.rotated_at, session.expires_at)
+        return Grant(session.id, session.refresh_jti, session.rotated_at, session.expires_at, is_resent=True)
     end_session(session.id)
     return None
 

@@ -59,6 +59,7 @@ class Grant(NamedTuple):
     refresh_jti: UUID | None
     issued_at: datetime
     expires_at: datetime
+    is_resent: bool = False  # to somebody who came again within the grace
 
 
 caller = cast("Caller", LocalProxy(lambda: g.caller))
