@@ -201,6 +201,34 @@ class TestTokensPrune:
         assert count(app, RevokedToken) == 2
 
 
+class TestTokensRevokeAll:
+    def test_ends_every_session(self, app, client, runner, user, other, monkeypatch):
+        """In several transactions; nobody's token is good any more, and everybody may log in again."""
+        monkeypatch.setattr("app.auth.cli.BATCH", 2)
+        log_in(client, "grace")
+        result = runner.invoke(args=["tokens", "revoke-all", "--yes"])
+
+        assert (result.exit_code, result.output) == (0, "Ended 3 session(s).\n")
+        assert [error(me(client, account.access_token)) for account in (user, other)] == [(401, "token_revoked")] * 2
+        assert me(client, log_in(client, "grace").access_token).status_code == 200
+
+    def test_leaves_alone_who_logs_in_meanwhile(self, app, client, runner, user):
+        """What began later is none of what was meant."""
+        with app.app_context():
+            db.session.execute(update(Session).values(created_at=utcnow() + timedelta(seconds=5)))
+            db.session.commit()
+
+        assert runner.invoke(args=["tokens", "revoke-all", "--yes"]).output == "Ended 0 session(s).\n"
+        assert count(app, Session) == 1
+
+    def test_asks_first(self, app, runner, user):
+        """Nobody means it by mistake."""
+        result = runner.invoke(args=["tokens", "revoke-all"], input="n\n")
+
+        assert result.exit_code == 1
+        assert count(app, Session) == 1
+
+
 class TestSeed:
     def test_adds_samples_once(self, app, client, runner):
         """Users whose passwords are shown this once, and items; a second run adds nothing."""
@@ -261,6 +289,7 @@ class TestWithoutADatabase:
             ["users", "activate", "ada"],
             ["users", "deactivate", "ada"],
             ["tokens", "prune"],
+            ["tokens", "revoke-all", "--yes"],
             ["seed"],
         ],
         ids=" ".join,

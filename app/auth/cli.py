@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from logging import WARNING
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -7,6 +8,7 @@ from flask import current_app
 
 from app.auth.key_set import KINDS, SECRET_KID, KeySetError, activate_key, generate_key, read_key_set, retire_key
 from app.auth.pruning import prune
+from app.auth.service import end_sessions_of_all
 from app.cli import Group
 from app.database import utcnow
 from app.extensions import db
@@ -27,6 +29,18 @@ def prune_tokens() -> None:
         db.session.commit()
         removed += batch
     click.echo(f"Removed {removed} expired row(s).")
+
+
+@tokens_cli.command("revoke-all")
+@click.confirmation_option(prompt="Everybody will have to log in again. Go on?")
+def revoke_all() -> None:
+    """End every session of everybody, as after the restore of a backup, which knows of no logout that came after it."""
+    began, ended = utcnow(), 0
+    while batch := end_sessions_of_all(BATCH, begun_before=began):
+        db.session.commit()
+        ended += batch
+    log_event("session_ended", level=WARNING, sessions="of everybody", number=ended, by="command line")
+    click.echo(f"Ended {ended} session(s).")
 
 
 keys_cli = Group("keys", help="The keys that tokens are signed with: the key set file that JWT_KEYSET names.")

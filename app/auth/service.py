@@ -238,3 +238,15 @@ def end_sessions(user_id: int, *, but: uuid.UUID | None = None) -> None:
     """End every session of a user, or every other one."""
     statement = delete(Session).where(Session.user_id == user_id)
     execute_write(statement if but is None else statement.where(Session.id != but))
+
+
+def end_sessions_of_all(most: int, *, begun_before: datetime) -> int:
+    """End at most so many sessions, whosesoever; the number of those ended.
+
+    Args:
+        most: sessions.
+        begun_before: so that whoever logs in meanwhile stays logged in.
+    """
+    begun = select(Session.id).where(Session.created_at < begun_before).order_by(Session.id).limit(most)
+    ids = db.session.scalars(begun).all()
+    return execute_write(delete(Session).where(Session.id.in_(ids))) if ids else 0
