@@ -9,6 +9,7 @@ BIN := .venv/bin
 FLASK := $(BIN)/flask --app wsgi
 UV_COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
 	--custom-compile-command "make lock" --extra postgres --extra mysql pyproject.toml
+EXTRAS := --extra metrics --extra traces
 
 export PORT
 
@@ -54,8 +55,9 @@ tour: install ## Walk through the API of the running server with curl
 
 lock: .venv/dev ## Compile requirements/*.txt anew from pyproject.toml
 	$(UV_COMPILE) --upgrade --output-file requirements/prod.txt
-	$(UV_COMPILE) --upgrade --group dev --constraint requirements/prod.txt --output-file requirements/dev.txt
-	$(UV_COMPILE) --upgrade --group bench --constraint requirements/dev.txt --output-file requirements/bench.txt
+	$(UV_COMPILE) --upgrade $(EXTRAS) --constraint requirements/prod.txt --output-file requirements/extras.txt
+	$(UV_COMPILE) --upgrade $(EXTRAS) --group dev --constraint requirements/extras.txt --output-file requirements/dev.txt
+	$(UV_COMPILE) --upgrade $(EXTRAS) --group bench --constraint requirements/dev.txt --output-file requirements/bench.txt
 
 clean: ## Remove what was made here, but not the data in instance/
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .coverage htmlcov

@@ -6,10 +6,12 @@ range or is unsafe in production is never used: all of them are reported at once
 by name and fix and never by value, and the process does not start.
 """
 
+import ipaddress
 import os
 import re
 import secrets
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, cast, get_args, get_origin, get_type_hints
 
@@ -70,6 +72,16 @@ class Printable(Validator):
         if not value.isprintable():
             raise ValidationError("Must be printable text in UTF-8.")
         return value
+
+
+class IpAddress(Validator):
+    """An address of this machine, not a name."""
+
+    def __call__(self, value: str) -> str:
+        try:
+            return str(ipaddress.ip_address(value))
+        except ValueError:
+            raise ValidationError("Must be an IP address such as 127.0.0.1.") from None
 
 
 class Each(Validator):
@@ -187,6 +199,14 @@ class Config:
     LOG_LEVEL: Annotated[str, OneOf(["DEBUG", "INFO", "WARNING", "ERROR"])] = "INFO"
     LOG_FORMAT: Annotated[str, OneOf(["console", "json"])] = "json"
 
+    # --- For those who watch over it ---
+    # Port of the metrics for Prometheus; 0: none. Never that of the service, which the world can reach.
+    METRICS_PORT: Annotated[int, Range(min=0, max=65_535)] = 0
+    # Where it listens.  Another machine needs another address than this one's own, and a firewall.
+    METRICS_HOST: Annotated[str, IpAddress()] = "127.0.0.1"
+    # Traces by OpenTelemetry.  Where they go, and how many: the standard variables, OTEL_….
+    TRACES: bool = False
+
     # --- Not for the environment: what the code relies on ---
     APP_ENV: ClassVar[str] = "development"
     PROPAGATE_EXCEPTIONS: ClassVar[bool] = False  # a crash is one JSON answer everywhere, tests included
@@ -195,7 +215,16 @@ class Config:
 
     def problems(self) -> dict[str, str]:
         """What makes these settings unusable, by setting: the fix, never the value."""
-        return {}
+        install = "pip install --require-hashes -r requirements/extras.txt"
+        wanted = {"METRICS_PORT": "prometheus_client", "TRACES": "opentelemetry"}
+        found = {
+            name: f"needs packages that are not installed; {install}"
+            for name, package in wanted.items()
+            if getattr(self, name) and find_spec(package) is None
+        }
+        if self.METRICS_PORT == self.PORT:
+            found["METRICS_PORT"] = "must be another than PORT, which strangers may reach"
+        return found
 
 
 class DevelopmentConfig(Config):

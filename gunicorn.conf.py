@@ -1,20 +1,24 @@
 """How gunicorn serves the application: `gunicorn wsgi:app` reads this file."""
 
 import ctypes
+import errno
 import functools
 import importlib
 import inspect
 import json
 import logging
 import mmap
+import os
 import re
 import runpy
 import select
+import shutil
 import signal
 import socket
 import struct
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import uuid
@@ -23,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import gunicorn.glogging
+import gunicorn.sock
 import gunicorn.util
 import gunicorn.workers.gthread
 
@@ -73,12 +78,14 @@ def read_keys() -> bytes | None:
 _sound_keys = read_keys()  # the trial has just read it
 
 
-def pre_fork(_server: Any, _worker: Any) -> None:
+def pre_fork(server: Any, worker: Any) -> None:
     """See to it that a worker that dies while the key set is broken can be replaced all the same."""
     global _sound_keys  # noqa: PLW0603 -- gunicorn's hooks have nothing else in common
     keys = read_keys()
     if keys != _sound_keys and not why_not():
         _sound_keys = keys
+    taken = {other.place for other in server.WORKERS.values()}
+    worker.place = next(place for place in range(len(taken) + 1) if place not in taken)
 
 
 class Worker(gunicorn.workers.gthread.ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types
@@ -119,13 +126,67 @@ def turn_newcomers_away(listeners: Any) -> None:
     time.sleep(LAST_CALL)
 
 
-def post_fork(server: Any, _worker: Any) -> None:
+def post_fork(server: Any, worker: Any) -> None:
     """Hand over, in the worker, where the application may be imported, what the master knows."""
     sys.path.insert(0, str(HERE))
     keys: Any = importlib.import_module("app.auth.keys")
     keys.sound_key_set = _sound_keys
     stopping: Any = importlib.import_module("app.system.stopping")
     stopping.flag = server.stopping
+    if _settings.METRICS_PORT:
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = server.metrics_folder
+        metrics: Any = importlib.import_module("app.metrics")
+        metrics.place = worker.place
+
+
+def child_exit(server: Any, worker: Any) -> None:
+    """Forget how busy a worker was that is no more; what it counted stays."""
+    if server.metrics_folder:
+        importlib.import_module("prometheus_client.multiprocess").mark_process_dead(worker.place, server.metrics_folder)
+
+
+def on_exit(server: Any) -> None:
+    if server.metrics_folder:
+        shutil.rmtree(server.metrics_folder, ignore_errors=True)
+
+
+def on_reload(server: Any) -> None:
+    """Follow the settings of now."""
+    try:
+        serve_metrics(server)
+    except OSError as error:
+        server.log.error("No metrics: %s", error.strerror)  # noqa: TRY400 -- a line says it all
+    bound_waits(server)
+
+
+def serve_metrics(server: Any) -> None:
+    """Open the metrics' own address, beside those of the service that the command line may have chosen.
+
+    The workers answer there too: a thread of the master would be in the way of its
+    forks, and a process of its own would have to be watched over.
+
+    Raises:
+        OSError: where it cannot be opened.
+    """
+    wanted = (_settings.METRICS_HOST, _settings.METRICS_PORT) if _settings.METRICS_PORT else None
+    before = server.metrics_listener
+    if before in server.LISTENERS and before.getsockname()[:2] != wanted:
+        server.LISTENERS.remove(before)
+        before.close()
+    server.metrics_listener = None
+    if wanted is None:
+        return
+    there = [one for one in server.LISTENERS if one.FAMILY != socket.AF_UNIX and one.getsockname()[1] == wanted[1]]
+    # Ours, of before a reload or of a master of before (SIGUSR2); else the command line gave the service that port.
+    if there and before not in there and not server.master_pid:
+        raise OSError(errno.EADDRINUSE, "the service listens at that port")
+    if not there:
+        kind = gunicorn.sock.TCP6Socket if ":" in wanted[0] else gunicorn.sock.TCPSocket
+        there = [kind(wanted, server.cfg, server.log)]
+        server.LISTENERS += there
+        server.log.info("Metrics at: %s", there[0])
+    server.metrics_folder = server.metrics_folder or tempfile.mkdtemp(prefix="latchkey-metrics-", dir=worker_tmp_dir)
+    server.metrics_listener = there[0]
 
 
 wsgi_app = "wsgi:app"
@@ -159,13 +220,22 @@ REFUSALS = {
 }
 
 
-def when_ready(server: Any) -> None:
-    """What gunicorn has no setting for."""
-    # Bound every read and write of a client's socket.  Accepted ones inherit it; `timeout` does not apply to threads.
+def bound_waits(server: Any) -> None:
+    """Bound every read and write of a client's socket.  Accepted ones inherit it; `timeout` is not for threads."""
     for listener in server.LISTENERS:
         listener.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", RECEIVE_TIMEOUT, 0))
         if hasattr(socket, "TCP_USER_TIMEOUT"):  # on Linux (RFC 5482); SO_SNDTIMEO begins anew with every few bytes
             listener.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, SEND_TIMEOUT * 1000)
+
+
+def when_ready(server: Any) -> None:
+    """What gunicorn has no setting for."""
+    server.metrics_folder = server.metrics_listener = None
+    try:
+        serve_metrics(server)
+    except OSError as error:
+        sys.exit(f"latchkey cannot start: METRICS_PORT: cannot be opened at METRICS_HOST ({error.strerror})")
+    bound_waits(server)
 
     # A reload (SIGHUP) that would end in workers that cannot start leaves those that run alone.
     reload = server.reload

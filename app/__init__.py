@@ -4,7 +4,7 @@ from pathlib import Path
 
 from flask import Flask
 
-from app import edges, errors, http, logs, openapi
+from app import edges, errors, extras, http, logs, openapi
 from app.auth import tokens
 from app.auth.cli import keys_cli, tokens_cli
 from app.auth.routes import blp as auth_blp
@@ -60,6 +60,7 @@ def create_app(config: object) -> Flask:
     for command in COMMANDS:
         app.cli.add_command(command)
 
-    # Last, so that ours are the handlers that count.
+    # Last, so that ours are the handlers that count; then whatever watches all of it.
     errors.init_app(app)
+    extras.init_app(app)
     return app

@@ -43,6 +43,8 @@ ROOMS = {
     r"app\.users\.gate": r"app\.errors",
     r"app\.auth\.key_set": r"app\.strict_json",
     r"app\.users\.(password_rules|passwords)": r"app\.users\.(models|gate)|app\.errors",
+    r"app\.metrics": r"app\.users\.gate|app\.(extensions|logs)",
+    r"app\.traces": r"app\.(extensions|logs)",
     r"app\.pagination": r"app\.auth|app\.auth\.keys|app\.(database|errors|extensions|http)",
     r"app\.\w+": r"",
 }
@@ -108,6 +110,15 @@ def test_only_routes_and_commands_commit():
 def test_one_file_knows_argon2():
     """Whoever changes how passwords are kept opens one file."""
     assert [module_name(path) for path in MODULES if "argon2" in set(imports(path))] == ["app.users.passwords"]
+
+
+@pytest.mark.parametrize(("room", "package"), [("app.metrics", "prometheus_client"), ("app.traces", "opentelemetry")])
+def test_whoever_watches_is_not_seen(room, package):
+    """One file knows Prometheus, one OpenTelemetry, and nobody imports the two: they are loaded where asked for."""
+    knowing = {module_name(path) for path in MODULES for module in imports(path) if module.startswith(package)}
+
+    assert knowing == {room}
+    assert [module_name(path) for path in MODULES if room in set(imports(path))] == []
 
 
 def test_the_guard_is_line_two():

@@ -130,7 +130,7 @@ class TestLoadConfig:
             monkeypatch.setenv(name, str(value))
             assert refusal().startswith(f"{name}: ")
 
-    @pytest.mark.parametrize("name", ["SINGLE_SESSION", "REGISTRATION_OPEN", "ALLOW_DELETE_ALL_USERS"])
+    @pytest.mark.parametrize("name", ["SINGLE_SESSION", "REGISTRATION_OPEN", "ALLOW_DELETE_ALL_USERS", "TRACES"])
     def test_a_switch_is_on_or_off(self, monkeypatch, name):
         """And nothing in between, which would be taken for either."""
         monkeypatch.setenv("JWT_SECRET_KEY", SECRET)
@@ -185,6 +185,30 @@ class TestLoadConfig:
         monkeypatch.setenv(name, bad)
 
         assert refusal().startswith(f"{name}: Must be")
+
+    @pytest.mark.parametrize("address", ["localhost", "127.0.0.1:9464", "", "1.2.3"])
+    def test_the_metrics_are_at_an_address(self, production, monkeypatch, address):
+        """A name might be anybody's."""
+        monkeypatch.setenv("METRICS_HOST", address)
+
+        assert refusal().startswith("METRICS_HOST: Must be an IP address")
+
+    def test_the_metrics_have_their_own_port(self, production, monkeypatch):
+        """The one of the service is open to the world."""
+        monkeypatch.setenv("PORT", "9464")
+        monkeypatch.setenv("METRICS_PORT", "9464")
+
+        assert refusal().startswith("METRICS_PORT: must be another than PORT")
+
+    @pytest.mark.parametrize(("name", "value"), [("METRICS_PORT", "9464"), ("TRACES", "true")])
+    def test_an_extra_that_is_not_installed(self, production, monkeypatch, name, value):
+        """Is asked for in vain: it says how it is installed."""
+        monkeypatch.setenv(name, value)
+        assert load_config()
+
+        monkeypatch.setattr(config, "find_spec", lambda _package: None)
+        assert refusal().startswith(f"{name}: needs packages")
+        assert (ROOT / refusal().rpartition(" ")[2]).is_file()
 
     def test_one_process_does_not_change_the_next(self, production, monkeypatch):
         """What was read belongs to what was loaded, not to the class."""

@@ -7,7 +7,10 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as WaitTimeoutError
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import ParamSpec, TypeVar
+
+from blinker import Namespace
 
 from app.errors import ApiError, Code
 
@@ -18,6 +21,9 @@ WAIT = 1.0  # seconds for a turn
 # Of the hashing threads: whatever else the service does goes first.  What runs in other control groups, as other
 # services and containers do, has its own share of the cores, and neither gains nor loses by it.
 NICENESS = 19
+
+# Sent by a gate when the number of its jobs that wait or run changes, by `waiting` and `running`: for whoever counts.
+load_changed = Namespace().signal("load-changed")
 
 
 def cores() -> int:
@@ -34,6 +40,7 @@ class Gate:
     """
 
     def __init__(self, slots: int, queue: int) -> None:
+        self.room = slots + queue
         self._room = threading.BoundedSemaphore(slots + queue)
         self._pool = ThreadPoolExecutor(slots, thread_name_prefix="hash", initializer=_step_back)
         self._mine = threading.local()
@@ -64,13 +71,22 @@ class Gate:
             ApiError: 503 `overloaded`, where the queue is full or the turn does not come in time.
         """
         with self.place():
-            future = self._pool.submit(job, *args, **kwargs)
+            load_changed.send(self, waiting=1, running=0)
+            future = self._pool.submit(self._run, partial(job, *args, **kwargs))
             try:
                 return future.result(WAIT)
             except WaitTimeoutError:
                 if future.cancel():
+                    load_changed.send(self, waiting=-1, running=0)
                     raise ApiError(Code.overloaded) from None
                 return future.result()  # its turn has come: it will not take long
+
+    def _run(self, job: Callable[[], Result]) -> Result:
+        load_changed.send(self, waiting=-1, running=1)
+        try:
+            return job()
+        finally:
+            load_changed.send(self, waiting=0, running=-1)
 
 
 def _step_back() -> None:
