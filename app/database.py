@@ -11,6 +11,7 @@ from sqlalchemy import (
     BigInteger,
     BindParameter,
     ColumnElement,
+    Connection,
     DateTime,
     Dialect,
     Integer,
@@ -175,6 +176,29 @@ def _prepare_sqlite(connection: DBAPIConnection, _record: object) -> None:
     if isinstance(connection, sqlite3.Connection):
         for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
             connection.execute(f"PRAGMA {pragma}")
+
+
+def takes_writes(connection: Connection) -> bool:
+    """Whether the database is one to write to, and not a copy that follows another or a read-only file.
+
+    Asked outside of a transaction, it holds and waits for no lock.
+    """
+    if connection.dialect.name == "postgresql":
+        return bool(connection.exec_driver_sql("SHOW transaction_read_only").scalar_one() == "off")
+    if connection.dialect.name in ("mysql", "mariadb"):
+        return connection.exec_driver_sql("SELECT @@global.read_only").scalar_one() in (0, "OFF")
+    # SQLite tells only who tries to write. One that is busy writing for somebody else can be written to.
+    patience = connection.exec_driver_sql("PRAGMA busy_timeout").scalar_one()
+    connection.exec_driver_sql("PRAGMA busy_timeout = 0")
+    try:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        connection.exec_driver_sql("PRAGMA user_version = 0")  # a number that nobody uses, and that is taken back
+        connection.exec_driver_sql("ROLLBACK")
+    except OperationalError as error:
+        return _reason(error) == sqlite3.SQLITE_BUSY
+    finally:
+        connection.exec_driver_sql(f"PRAGMA busy_timeout = {patience}")
+    return True
 
 
 @contextmanager

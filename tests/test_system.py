@@ -4,17 +4,21 @@ import base64
 import hashlib
 import json
 import logging
+import time
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 from conftest import API, PASSWORD, error
-from sqlalchemy import text
+from sqlalchemy import make_url, text, update
 from test_users import statements
 
 from app import __version__, create_app
+from app.database import utcnow
 from app.extensions import db
 from app.system import stopping
+from app.users.models import User
 from config import TestingConfig
 
 ROOT = Path(__file__).parent.parent
@@ -50,6 +54,23 @@ def set_version(app, version):
         db.session.commit()
 
 
+@contextmanager
+def read_only(app):
+    """The URL by which nothing can be written to the database of an application."""
+    url = make_url(app.config["DATABASE_URL"])
+    if url.get_backend_name() == "sqlite":
+        yield f"sqlite:///file:{url.database}?mode=ro&uri=true"
+    elif url.get_backend_name() == "postgresql":
+        setting = f"ALTER DATABASE {url.database}", "default_transaction_read_only"
+        with app.app_context(), db.engine.begin() as connection:  # it is for connections that begin later
+            connection.execute(text("{} SET {} = on".format(*setting)))
+        yield str(app.config["DATABASE_URL"])
+        with app.app_context(), db.engine.begin() as connection:
+            connection.execute(text("{} RESET {}".format(*setting)))
+    else:
+        pytest.skip("MariaDB is read-only as a whole server, which other tests use")
+
+
 class TestHealth:
     def test_live_touches_nothing(self, app, client):
         """A process lives though its database does not."""
@@ -82,6 +103,25 @@ class TestHealth:
 
         assert error(client.get("/health/ready")) == (503, "unavailable")
         assert client.get("/health/live").status_code == 200
+
+    def test_not_ready_where_nothing_can_be_written(self, app, another, caplog):
+        """A read-only file, or a copy that follows another database: 503, and the log says why."""
+        with read_only(app) as url:
+            response = another(DATABASE_URL=url).test_client().get("/health/ready")
+
+        assert error(response) == (503, "database_unavailable")
+        assert "read-only" in caplog.text
+        assert app.test_client().get("/health/ready").status_code == 200
+
+    def test_ready_while_somebody_writes(self, app, client):
+        """A lock that another holds is neither waited for nor taken for a database that is read-only."""
+        with app.app_context(), db.engine.begin() as other:
+            other.execute(update(User).values(updated_at=utcnow()))
+            began = time.monotonic()
+            response = client.get("/health/ready")
+
+        assert response.status_code == 200
+        assert time.monotonic() - began < 2
 
 
 class TestLog:

@@ -8,7 +8,9 @@ from flask import Response, current_app, jsonify, make_response, render_template
 from app.auth.keys import public_keys
 from app.blueprint import Blueprint
 from app.conditional import conditional
+from app.database import takes_writes
 from app.errors import ApiError, Code
+from app.extensions import db
 from app.openapi import document
 from app.system.docs import POLICY, read_asset
 from app.system.migrations import current_migrations, newest_migrations
@@ -96,10 +98,13 @@ def show_live() -> dict[str, str]:
 @blp.response(200, HealthSchema)
 @blp.fails(Code.database_unavailable, Code.unavailable)
 def show_ready() -> dict[str, str]:
-    """Can it serve?  The database answers, its schema is at the newest migration, and the server is not stopping."""
+    """Can it serve?  The database answers, takes writes, and is migrated; and the server is not stopping."""
     if is_stopping():
         raise ApiError(Code.unavailable)
     if current_migrations() != newest_migrations():
         current_app.logger.error("The database schema is not at the newest migration: run `flask db upgrade`")
+        raise ApiError(Code.database_unavailable)
+    if not takes_writes(db.session.connection()):
+        current_app.logger.error("The database takes no writes: it is read-only")
         raise ApiError(Code.database_unavailable)
     return {"status": "ok"}
