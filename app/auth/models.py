@@ -39,7 +39,7 @@ class Session(Base):
 
 
 class RevokedToken(Base):
-    """A single token that was logged out, kept until it would have expired."""
+    """A single token that was logged out, kept for a day longer than it would have lived (`pruning.py`)."""
 
     __tablename__ = "revoked_tokens"
     __table_args__ = (Index(None, "expires_at"), Base.__table_args__)

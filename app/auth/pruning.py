@@ -13,6 +13,9 @@ from app.database import utcnow
 from app.extensions import db
 from app.idempotency.models import IdempotencyKey
 
+# A revoked token that is forgotten while it lives is valid again. So one machine whose clock is ahead must not be
+# able to forget what another has revoked: its row outlives the token by more than clocks are ever wrong.
+CLOCKS_ERR = timedelta(days=1)
 PRUNE_EVERY = timedelta(seconds=1)  # in each process, and so no login or refresh pays for more than its share
 PRUNE_SOME = 100  # rows of each table: more than the logins of that time add
 
@@ -35,7 +38,7 @@ def prune(most: int) -> int:
     cut = now - timedelta(seconds=current_app.config["JWT_LEEWAY"])
     return (
         remove_expired(db.session.execute, Session.id, Session.expires_at, cut, most)
-        + remove_expired(db.session.execute, RevokedToken.jti, RevokedToken.expires_at, cut, most)
+        + remove_expired(db.session.execute, RevokedToken.jti, RevokedToken.expires_at, cut - CLOCKS_ERR, most)
         + remove_expired(db.session.execute, FailedLogin.key, FailedLogin.expires_at, now, most)
         + remove_expired(db.session.execute, IdempotencyKey.key, IdempotencyKey.expires_at, now, most)
     )
