@@ -128,6 +128,9 @@ def turn_newcomers_away(listeners: Any) -> None:
 
 def post_fork(server: Any, worker: Any) -> None:
     """Hand over, in the worker, where the application may be imported, what the master knows."""
+    # Until the worker has a handler of its own, the master's takes the signal and does nothing with it: a stop while
+    # the application is imported would last for all of `graceful_timeout`. There is nothing to finish yet.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     sys.path.insert(0, str(HERE))
     keys: Any = importlib.import_module("app.auth.keys")
     keys.sound_key_set = _sound_keys
