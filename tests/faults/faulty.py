@@ -1,0 +1,33 @@
+"""The application of `wsgi.py`, with faults that the environment names by files, which are read anew each time.
+
+FAULT_CLOCK: the seconds that the clock of this process is ahead.
+FAULT_PAGES: the pages that an SQLite database may have.
+"""
+
+import os
+import time
+from pathlib import Path
+
+import time_machine
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
+
+import wsgi
+
+CLOCK, PAGES = os.environ.get("FAULT_CLOCK"), os.environ.get("FAULT_PAGES")
+if CLOCK:
+    clock = time_machine.travel(time.time(), tick=True).start()
+
+
+def app(environ, start_response):
+    """A request, at the time that it is here."""
+    if CLOCK:
+        clock.move_to(time_machine.escape_hatch.time.time() + float(Path(CLOCK).read_text()))
+    return wsgi.app(environ, start_response)
+
+
+if PAGES:
+
+    @event.listens_for(Engine, "begin")
+    def _limit_pages(connection):
+        connection.exec_driver_sql(f"PRAGMA max_page_count = {Path(PAGES).read_text()}")
