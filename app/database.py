@@ -246,8 +246,10 @@ def _reason(error: Exception) -> str | int | None:
 
 def is_unavailable(error: Exception) -> bool:
     """Whether the database, and not the program, is at fault: away, locked, full, read-only, or without our tables."""
+    if isinstance(error, DBAPIError) and error.connection_invalidated:
+        return True  # lost: psycopg files a transaction that was idle for too long under errors of the program
     if isinstance(error, ProgrammingError):
-        return error.connection_invalidated or _reason(error) in ("42P01", "42703", 1146)  # no such table or column
+        return _reason(error) in ("42P01", "42703", 1146)  # no such table or column
     if _reason(error) in (4025, 3819):
         return False  # MariaDB and MySQL file a violated check under their operational errors
     return isinstance(error, OperationalError | InterfaceError | PoolTimeoutError) or _reason(error) == "25006"

@@ -5,7 +5,7 @@ import uuid
 from datetime import timedelta
 from decimal import Decimal
 from io import BytesIO
-from time import thread_time
+from time import sleep, thread_time
 from types import SimpleNamespace
 
 import pytest
@@ -13,7 +13,7 @@ import time_machine
 from conftest import API, PASSWORD, bearer, count, error, me, refresh
 from contract import off_the_record
 from gunicorn.http.errors import InvalidChunkSize
-from sqlalchemy import delete
+from sqlalchemy import delete, select, text
 from werkzeug.exceptions import Gone
 
 from app import create_app
@@ -391,6 +391,29 @@ class TestFaults:
         monkeypatch.setitem(app.view_functions, "system.show_index", view)
 
         assert error(client.get("/")) == (500, "internal_error")
+        assert client.get(f"{API}/items").status_code == 200
+
+    def test_a_connection_that_is_lost_midway_is_the_databases_fault(self, app, client, monkeypatch):
+        """A process that was frozen in a transaction finds its connection closed: 503, and then it is served again."""
+        waits = {
+            "postgresql": "SET idle_in_transaction_session_timeout = '100ms'",
+            "mysql": "SET SESSION idle_transaction_timeout = 1",
+        }
+        with app.app_context():
+            wait = waits.get(db.engine.dialect.name)
+        if wait is None:
+            pytest.skip("SQLite has no connection to lose")
+
+        def view():
+            db.session.execute(text(wait))
+            db.session.execute(select(User.id))
+            sleep(1.5)
+            db.session.execute(select(User.id))
+
+        monkeypatch.setitem(app.view_functions, "system.show_index", view)
+
+        with off_the_record():
+            assert error(client.get("/")) == (503, "database_unavailable")
         assert client.get(f"{API}/items").status_code == 200
 
     def test_a_reference_to_what_is_gone_is_not_found(self, app, client, monkeypatch):
