@@ -36,7 +36,7 @@ DRIVERS = {
     "mariadb": "mariadb+pymysql",
 }
 MAX_ID = 2**63 - 1
-MAX_CONNECTIONS = 16  # of a process: a thread that waits for a hash holds none
+MAX_CONNECTIONS = 16  # of a process to a server: a thread that waits for a hash holds none
 
 # 64 bits everywhere; SQLite counts up only a column that is called INTEGER, which has 64 bits there too.
 BigId = BigInteger().with_variant(Integer, "sqlite")
@@ -137,7 +137,8 @@ def engine_options(url: URL, threads: int) -> dict[str, Any]:
         options["connect_args"] = {"timeout": 5, "isolation_level": "IMMEDIATE"}
     if url.database not in (None, "", ":memory:"):  # SQLite in memory is one connection
         options |= {
-            "pool_size": min(threads, MAX_CONNECTIONS),
+            # SQLite's are files of ours, not a server's: writers that wait for a lock must leave some to the readers.
+            "pool_size": threads if backend == "sqlite" else min(threads, MAX_CONNECTIONS),
             "max_overflow": 0,
             "pool_timeout": 2,
             "pool_recycle": 1800,
