@@ -416,6 +416,30 @@ class TestFaults:
             assert error(client.get("/")) == (503, "database_unavailable")
         assert client.get(f"{API}/items").status_code == 200
 
+    def test_a_connection_that_is_lost_at_the_end_changes_no_answer(self, app, client, monkeypatch):
+        """Where it goes after the last query there is nothing to take back; the next request gets another."""
+        ways = {
+            "postgresql": ("SELECT pg_backend_pid()", "SELECT pg_terminate_backend({})"),
+            "mysql": ("SELECT CONNECTION_ID()", "KILL {}"),
+        }
+        with app.app_context():
+            way = ways.get(db.engine.dialect.name)
+        if way is None:
+            pytest.skip("SQLite has no connection to lose")
+
+        def view():
+            number = db.session.scalar(text(way[0]))
+            with db.engine.connect() as other:
+                other.execute(text(way[1].format(number)))
+            sleep(0.5)
+            return {"done": True}
+
+        monkeypatch.setitem(app.view_functions, "system.show_index", view)
+
+        with off_the_record():
+            assert client.get("/").json == {"done": True}
+        assert client.get(f"{API}/items").status_code == 200
+
     def test_a_reference_to_what_is_gone_is_not_found(self, app, client, monkeypatch):
         """Whoever was deleted in the meantime is not our fault: the foreign key says so on every database."""
 
