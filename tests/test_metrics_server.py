@@ -13,6 +13,8 @@ import secrets_in_logs
 from test_metrics import read
 from test_server import BIN, ROOT, environment, free_port, parse, send, serving
 
+from config import TestingConfig
+
 WAIT = 30  # seconds for a worker to take another's place, on a busy machine
 LIVE = ("latchkey_requests_total", ("method", "GET"), ("route", "/health/live"), ("status", "200"))
 
@@ -55,7 +57,7 @@ def test_they_add_up(tmp_path, workers):
         def limit():
             return numbers(metrics_port).get(("latchkey_database_connections_limit",), 0)
 
-        wait_for(lambda: limit() == 16 * workers)
+        wait_for(lambda: limit() == TestingConfig.THREADS * workers)
         for _ in range(20):
             assert parse(send(port, b"GET /health/live HTTP/1.0\r\n\r\n"))[0] == 200
         assert numbers(metrics_port)[LIVE] == 20
@@ -64,13 +66,13 @@ def test_they_add_up(tmp_path, workers):
         assert folder.stat().st_mode & 0o077 == 0
 
         os.kill(min(children(process)), signal.SIGKILL)
-        wait_for(lambda: limit() == 16 * workers and len(children(process)) == workers)
+        wait_for(lambda: limit() == TestingConfig.THREADS * workers and len(children(process)) == workers)
         assert numbers(metrics_port)[LIVE] == 20
         assert sorted(folder.iterdir()) == files
 
         before = children(process)
         process.send_signal(signal.SIGHUP)
-        wait_for(lambda: not before & children(process) and limit() == 16 * workers)
+        wait_for(lambda: not before & children(process) and limit() == TestingConfig.THREADS * workers)
         parse(send(port, b"GET /health/live HTTP/1.0\r\n\r\n"))
         assert numbers(metrics_port)[LIVE] == 21
 
