@@ -55,7 +55,7 @@ def read_page(
 
     Args:
         statement: selects the rows, the columns of `keys` among them, without order or limit. What is made of it is
-            kept as long as it is: a statement that is made once saves a third of a page's cost.
+            kept as long as it is: a statement that is made once saves a third of what the query costs.
         keys: columns that are never null, the last of them unique; an index on them makes every page cost the same.
         values: of the statement's bound parameters.
         limit: rows of a page.

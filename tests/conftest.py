@@ -1,5 +1,7 @@
 """What every test may ask for.  Whatever asks for `app` runs once on each database."""
 
+import json
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import contract
@@ -12,6 +14,7 @@ from sqlalchemy import func, select, update
 
 from app import create_app
 from app.extensions import Base, db
+from app.logs import _formatter
 from app.users import gate
 from app.users.models import User
 from config import TestingConfig
@@ -106,11 +109,10 @@ def database(request, tmp_path_factory):
         yield url
 
 
-@pytest.fixture(scope="session")
-def migrated(database):
-    """An application over a database whose schema the migrations have made."""
+@contextmanager
+def migrated_app(url):
     config = TestingConfig()
-    config.DATABASE_URL = database
+    config.DATABASE_URL = url
     app = create_app(config)
     with app.app_context():
         upgrade()
@@ -118,6 +120,13 @@ def migrated(database):
     with app.app_context():
         db.session.remove()
         db.engine.dispose()
+
+
+@pytest.fixture(scope="session")
+def migrated(database):
+    """An application over a database whose schema the migrations have made."""
+    with migrated_app(database) as app:
+        yield app
 
 
 @pytest.fixture
@@ -221,6 +230,14 @@ def error(response):
     assert body["request_id"] == response.headers["X-Request-ID"]
     assert ("errors" in body) is (response.status_code == 422)
     return response.status_code, body["error"]
+
+
+def taken_lines(caplog, logger):
+    """What that logger has written since the last time, as a machine reads it."""
+    formatter = _formatter("json")
+    lines = [json.loads(formatter.format(record)) for record in caplog.records if record.name == logger]
+    caplog.clear()
+    return lines
 
 
 def count(app, model):

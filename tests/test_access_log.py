@@ -1,14 +1,13 @@
 """One line a request; of a flood of refusals a few, and a number for the rest."""
 
-import json
 import logging
 from types import SimpleNamespace
 
 import pytest
-from conftest import API
+from conftest import API, taken_lines
 
 from app import logs
-from app.logs import FULL_LINES, ONE_OF, Sampler, _formatter
+from app.logs import FULL_LINES, ONE_OF, Sampler
 
 
 def stop_clock(monkeypatch, now):
@@ -19,14 +18,7 @@ def stop_clock(monkeypatch, now):
 def lines(caplog, monkeypatch):
     """The lines so far, as a machine reads them; the clock of the sampler stands still."""
     stop_clock(monkeypatch, 1000.0)
-    formatter = _formatter("json")
-
-    def lines():
-        found = [json.loads(formatter.format(record)) for record in caplog.records if record.name == "app.access"]
-        caplog.clear()
-        return found
-
-    return lines
+    return lambda: taken_lines(caplog, "app.access")
 
 
 @pytest.fixture(autouse=True)

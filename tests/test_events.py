@@ -7,23 +7,15 @@ from datetime import timedelta
 import pytest
 import secrets_in_logs
 import time_machine
-from conftest import API, PASSWORD, bearer, claims, log_in, refresh, sign_up
+from conftest import API, PASSWORD, bearer, claims, log_in, refresh, sign_up, taken_lines
 
 from app.database import utcnow
-from app.logs import _formatter
 
 
 @pytest.fixture
 def events(caplog):
     """The events so far, as a machine reads them."""
-    formatter = _formatter("json")
-
-    def events():
-        lines = [json.loads(formatter.format(record)) for record in caplog.records if record.name == "app.security"]
-        caplog.clear()
-        return lines
-
-    return events
+    return lambda: taken_lines(caplog, "app.security")
 
 
 def names(lines):

@@ -10,15 +10,10 @@ from pathlib import Path
 
 import pytest
 import schemathesis
-from conftest import bearer, log_in, make_admin, sign_up
+from conftest import bearer, log_in, make_admin, migrated_app, sign_up
 from databases import fresh_database
-from flask_migrate import upgrade
 from hypothesis import HealthCheck, Phase, given, settings, strategies
 from schemathesis.specs.openapi.checks import positive_data_acceptance
-
-from app import create_app
-from app.extensions import db
-from config import TestingConfig
 
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "5"))
 QUIET = settings(
@@ -43,15 +38,8 @@ BEYOND_A_SCHEMA = {"username", "password", "new_password", "cursor"}
 @pytest.fixture(scope="module")
 def served(tmp_path_factory):
     """An application over a database of its own: what is made up here is nobody else's."""
-    with fresh_database("sqlite", tmp_path_factory.mktemp("schemathesis")) as url:
-        config = TestingConfig()
-        config.DATABASE_URL = url
-        app = create_app(config)
-        with app.app_context():
-            upgrade()
+    with fresh_database("sqlite", tmp_path_factory.mktemp("schemathesis")) as url, migrated_app(url) as app:
         yield app
-        with app.app_context():
-            db.engine.dispose()
 
 
 @pytest.fixture(scope="module")
