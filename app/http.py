@@ -2,6 +2,7 @@
 
 import re
 import uuid
+from functools import cache
 from io import BytesIO
 from typing import Any
 
@@ -45,6 +46,8 @@ def init_app(app: Flask) -> None:
     app.url_map.merge_slashes = False  # `//` is another path, not a redirect in HTML
     app.json.ensure_ascii = False  # type: ignore[attr-defined]  # the attributes are the default provider's
     app.json.sort_keys = False  # type: ignore[attr-defined]
+    # Whether a view or a hook is a coroutine is asked of each one at every request: once is enough.
+    app.ensure_sync = cache(app.ensure_sync)  # type: ignore[method-assign]
     app.before_request(_name_request)
     app.before_request(_read_body)
     app.after_request(_add_headers)
@@ -118,7 +121,8 @@ def query() -> MultiDict[str, str]:
 
 
 def _add_headers(response: Response) -> Response:
-    for name, value in SECURITY_HEADERS.items():
-        response.headers.setdefault(name, value)
-    response.headers["X-Request-ID"] = g.request_id
+    headers = response.headers
+    there = {name.lower() for name, _value in headers}
+    headers.extend([(name, value) for name, value in SECURITY_HEADERS.items() if name.lower() not in there])
+    headers["X-Request-ID"] = g.request_id
     return response

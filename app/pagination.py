@@ -15,7 +15,7 @@ from sqlalchemy import Integer, Row, Select, bindparam
 from app.auth.keys import derivation_secrets
 from app.database import Money, UTCDateTime, rows_behind
 from app.errors import ApiError, invalid
-from app.extensions import db
+from app.extensions import db, read_rows
 from app.http import query
 
 PAGE_HEADERS = {
@@ -70,9 +70,9 @@ def read_page(
     if cursor is not None:
         places = zip(keys, _decode(cursor, order, keys), strict=True)
         parameters |= {_PLACE + key.key: place for key, place in places}
-    dialect = db.session.get_bind().dialect.name
+    dialect = db.engine.dialect.name
     ordered = _ordered(statement, keys, behind=cursor is not None, descending=descending, dialect=dialect)
-    found = db.session.execute(ordered, parameters).all()
+    found = read_rows(ordered, parameters)
     rows = list(found[:limit])
     more = len(found) > limit
     return Page(rows, _encode(order, [getattr(rows[-1], key.key) for key in keys]) if more else None)

@@ -8,7 +8,7 @@ from decimal import Decimal
 from functools import partial
 from typing import Any
 
-from marshmallow import Schema, ValidationError, fields, missing
+from marshmallow import Schema, ValidationError, fields
 from marshmallow.validate import Length, OneOf, Range
 
 from app.codes import Code
@@ -107,7 +107,7 @@ class Timestamp(fields.DateTime):
 class RowSchema(Schema):
     """Shows rows: what marshmallow would find out for each value anew is found out once for each field.
 
-    Every field but those that have a form of their own is shown as it is; an attribute that is not there is left out.
+    Every field but those that have a form of their own is shown as it is.  A row that lacks one is an error.
     """
 
     PLAIN = (fields.String, fields.Integer, fields.Boolean)
@@ -122,13 +122,11 @@ class RowSchema(Schema):
     def dump(self, obj: Any, *, many: bool | None = None) -> Any:
         if self.many if many is None else many:
             return [self.dump(row, many=False) for row in obj]
-        get = obj.get if isinstance(obj, Mapping) else partial(getattr, obj)
-        shown = {}
-        for name, attribute, form in self._shown:
-            value = get(attribute, missing)
-            if value is not missing:
-                shown[name] = value if form is None else form(value, name, obj)
-        return shown
+        get = obj.__getitem__ if isinstance(obj, dict) else partial(getattr, obj)
+        return {
+            name: get(attribute) if form is None else form(get(attribute), name, obj)
+            for name, attribute, form in self._shown
+        }
 
 
 class MessageSchema(Schema):

@@ -4,9 +4,11 @@ import os
 
 import pytest
 from databases import ALL, absent
-from sqlalchemy import create_engine
+from sqlalchemy import create_engine, literal, select, text
 
 from app.database import database_url, engine_options
+from app.extensions import db, read_rows
+from app.users.models import User
 
 
 @pytest.mark.parametrize("kind", ALL)
@@ -57,3 +59,48 @@ class TestSQLite:
     def test_writers_begin_at_once(self, connection):
         """The first write of a transaction takes the write lock, not its commit."""
         assert connection.connection.dbapi_connection.isolation_level == "IMMEDIATE"
+
+
+class TestReadRows:
+    """A row by itself, beside the session."""
+
+    def test_it_holds_no_connection(self, app):
+        """It is given back at once, for the next request. On MariaDB the session keeps it."""
+        with app.app_context():
+            kept = db.engine.dialect.name in ("mysql", "mariadb")
+
+            assert read_rows(select(literal(7)), {})[0][0] == 7
+            assert db.engine.pool.checkedout() == kept
+
+    def test_within_a_transaction_it_waits_for_no_second_connection(self, app):
+        """Or threads that hold one each could wait for one another; and it sees what the transaction has written."""
+        with app.app_context():
+            db.session.add(User(username="grace", password_hash="x"))
+            db.session.flush()
+            held = db.engine.pool.checkedout()
+
+            assert [name for (name,) in read_rows(select(User.username), {})] == ["grace"]
+            assert db.engine.pool.checkedout() == held == 1
+            db.session.rollback()
+
+    def test_a_connection_that_the_server_has_ended_is_replaced(self, app):
+        """A restart of the database costs no request, though none asks whether its connection lives."""
+        ways = {
+            "postgresql": ("SELECT pg_backend_pid()", "SELECT pg_terminate_backend({})"),
+            "mysql": ("SELECT CONNECTION_ID()", "KILL {}"),
+        }
+        with app.app_context():
+            way = ways.get(db.engine.dialect.name)
+            if way is None:
+                pytest.skip("SQLite has no connection to lose")
+            with db.engine.connect() as one, db.engine.connect() as other, db.engine.connect() as killer:
+                ended = [connection.execute(text(way[0])).scalar_one() for connection in (one, other)]
+                for connection in (one, other):
+                    connection.rollback()
+                for number in ended:
+                    killer.execute(text(way[1].format(number)))
+                killer.rollback()
+            for _ in range(3):
+                assert read_rows(select(literal(7)), {})[0][0] == 7
+                assert db.session.execute(text(way[0])).scalar_one() not in ended
+                db.session.rollback()

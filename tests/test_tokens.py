@@ -3,13 +3,14 @@
 import base64
 import hmac
 import json
+from dataclasses import replace
 from uuid import uuid4
 
 import jwt
 import pytest
 import time_machine
 from conftest import API, bearer, claims, error, log_in, me, refresh, sign_up, variant
-from flask_jwt_extended import get_jwt, get_jwt_identity, jwt_required
+from flask_jwt_extended import create_access_token, create_refresh_token, get_jwt, get_jwt_identity, jwt_required
 
 from app import create_app
 from app.auth import verification
@@ -17,6 +18,7 @@ from app.auth.guards import login_required
 from app.auth.tokens import caller
 from app.database import utcnow
 from app.extensions import db
+from app.users.models import User
 from config import TestingConfig
 
 CLAIMS = ("sub", "jti", "type", "fresh", "iat", "nbf", "exp", "iss", "aud", "sid", "is_admin")
@@ -318,6 +320,29 @@ class TestVerification:
 
         assert verifications == [user.access_token]
 
+    def test_what_was_signed_here_is_known_here(self, client, user, verifications):
+        """A renewal's tokens need no verification in the process that has made them."""
+        renewed = refresh(client, user.refresh_token).json
+
+        assert me(client, renewed["access_token"]).status_code == 200
+        assert refresh(client, renewed["refresh_token"]).status_code == 200
+        assert verifications == [user.refresh_token]
+
+    def test_what_was_signed_with_keys_of_before_is_not(self, app, client, user, verifications, monkeypatch):
+        """The key set changes between the signature and the end of the request: a retired key must not live on."""
+        ring = app.extensions["keys"]
+        of_before = ring.current()
+
+        def encode_and_change(self, *args, **more):
+            monkeypatch.setattr(ring, "_current", replace(of_before, keys={}, verified={}))
+            return signed(self, *args, **more)
+
+        signed = jwt.PyJWT.encode
+        monkeypatch.setattr(jwt.PyJWT, "encode", encode_and_change)
+        log_in(client, user.username)
+
+        assert ring.current().verified == {}
+
     def test_the_clock_is_asked_each_time(self, client, user, verifications):
         """To the second: what has expired is refused, though it was verified before."""
         expires = claims(user.access_token)["exp"] + TestingConfig.JWT_LEEWAY
@@ -350,6 +375,18 @@ class TestVerification:
         assert [me(client, token).status_code for token in tokens * 2] == [200] * 6
         assert len(app.extensions["keys"].current().verified) <= 2
         assert len(verifications) > 3
+
+    def test_the_library_makes_the_same_tokens(self, app, user):
+        """`create_access_token` and `create_refresh_token`: header and claims are as ours, but for the session."""
+        with app.test_request_context():
+            whom = db.session.get(User, user.id)
+            theirs = {"access": create_access_token(whom, fresh=True), "refresh": create_refresh_token(whom)}
+
+        for kind, ours in (("access", user.access_token), ("refresh", user.refresh_token)):
+            assert jwt.get_unverified_header(theirs[kind]) == jwt.get_unverified_header(ours)
+            assert claims(theirs[kind]).keys() | {"sid"} == claims(ours).keys()
+            for name in ("sub", "iss", "aud", "type", "fresh", "is_admin"):
+                assert claims(theirs[kind])[name] == claims(ours)[name]
 
     def test_the_librarys_own_functions_know_the_token(self, app, user):
         """`get_jwt()` and `get_jwt_identity()` in a view behind our guard."""

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -77,6 +78,17 @@ class KeySet:
     keys: Mapping[str, Key]
     signing_kid: str
     verified: dict[str, Any] = field(default_factory=dict)  # tokens that these keys have verified, by their texts
+
+    @cached_property
+    def derivation_secrets(self) -> list[bytes]:
+        """One secret of each key, the one of the key that signs at the end."""
+        others = [key for kid, key in self.keys.items() if kid != self.signing_kid]
+        return [_secret_of(key) for key in (*others, self.keys[self.signing_kid])]
+
+
+def _secret_of(key: Key) -> bytes:
+    jwk = key.signing.Algorithm.to_jwk(key.signing.key, as_dict=True)
+    return str(jwk.get("d") or jwk["k"]).encode()
 
 
 def make_key(jwk: Mapping[str, Any]) -> Key:

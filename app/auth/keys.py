@@ -150,11 +150,4 @@ def derivation_secrets() -> list[bytes]:
     For what is signed but is no token: derive a key of its own from it.  Every
     machine has the same, and a key that is retired takes it along.
     """
-    now = ring().current()
-    others = [key for kid, key in now.keys.items() if kid != now.signing_kid]
-    return [_secret_of(key) for key in (*others, now.keys[now.signing_kid])]
-
-
-def _secret_of(key: Key) -> bytes:
-    jwk = key.signing.Algorithm.to_jwk(key.signing.key, as_dict=True)
-    return str(jwk.get("d") or jwk["k"]).encode()
+    return ring().current().derivation_secrets

@@ -1,7 +1,7 @@
 """What our tokens mean: how one is made, what makes one good, and what is answered when it is not.
 
-Flask-JWT-Extended makes and verifies them; the claims that it would accept
-missing or strange are checked here, and every one of its answers is ours.
+PyJWT signs and verifies them.  Flask-JWT-Extended is told the same, so that a
+view may use its functions and decorators; every one of its answers is ours.
 """
 
 from collections.abc import Mapping
@@ -10,8 +10,7 @@ from typing import Any, NamedTuple, Protocol, cast
 from uuid import UUID, uuid4
 
 from flask import Flask, Response, current_app, g
-from flask_jwt_extended import create_access_token, create_refresh_token
-from jwt import PyJWK, PyJWTError
+from jwt import PyJWK, PyJWT, PyJWTError
 from sqlalchemy import bindparam, exists, select
 from werkzeug.local import LocalProxy
 
@@ -19,10 +18,10 @@ from app.auth import keys, locations
 from app.auth.key_set import KINDS
 from app.auth.locations import check_csrf, csrf_value, find_token, set_cookies
 from app.auth.models import RevokedToken, Session
-from app.auth.verification import VerifiedToken, key_for, read_claims, verify
+from app.auth.verification import VerifiedToken, key_for, read_claims, remember, verify
 from app.database import utcnow
 from app.errors import ApiError, Code, error_response
-from app.extensions import db, jwt
+from app.extensions import jwt, read_rows
 from app.users.models import User
 
 
@@ -63,6 +62,7 @@ class Grant(NamedTuple):
 
 
 caller = cast("Caller", LocalProxy(lambda: g.caller))
+_pyjwt = PyJWT()
 
 
 def is_anonymous() -> bool:
@@ -127,23 +127,36 @@ def issue_tokens(user: Identity, grant: Grant, *, fresh: bool, by_cookie: bool =
     now = int(utcnow().timestamp())
     end = int(grant.expires_at.timestamp())
     expires = min(now + current_app.config["JWT_ACCESS_TOKEN_EXPIRES"], end)
-    access = _claims_of_session(grant, uuid4(), now, expires, by_cookie=by_cookie)
-    issued = {"access": (create_access_token(user, fresh=fresh, additional_claims=access), access)}
+    shared = {
+        "sub": _subject(user),
+        **_claims(user),
+        "sid": str(grant.session_id),
+        "iss": current_app.config["JWT_ISSUER"],
+        "aud": current_app.config["JWT_AUDIENCE"],
+    }
+    issued = {"access": shared | {"type": "access", "fresh": fresh} | _life(uuid4(), now, expires)}
     if grant.refresh_jti is not None:
         # Nothing in it depends on the moment: whoever is resent the successor gets the same token.
         began = int(grant.issued_at.timestamp())
-        refresh = _claims_of_session(grant, grant.refresh_jti, began, end, by_cookie=by_cookie)
-        issued["refresh"] = (create_refresh_token(user, additional_claims=refresh), refresh)
+        issued["refresh"] = shared | {"type": "refresh", "fresh": False} | _life(grant.refresh_jti, began, end)
     body = {"token_type": "Bearer", "expires_in": expires - now}
     if by_cookie:
-        set_cookies({kind: (token, claims["csrf"], claims["exp"] - now) for kind, (token, claims) in issued.items()})
+        for claims in issued.values():
+            claims["csrf"] = csrf_value(UUID(claims["jti"]))
+        set_cookies({kind: (_sign(claims), claims["csrf"], claims["exp"] - now) for kind, claims in issued.items()})
         return body
-    return {f"{kind}_token": token for kind, (token, _claims) in issued.items()} | body
+    return {f"{kind}_token": _sign(claims) for kind, claims in issued.items()} | body
 
 
-def _claims_of_session(grant: Grant, jti: UUID, issued: int, expires: int, *, by_cookie: bool) -> dict[str, Any]:
-    claims = {"sid": str(grant.session_id), "jti": str(jti), "iat": issued, "nbf": issued, "exp": expires}
-    return claims | {"csrf": csrf_value(jti)} if by_cookie else claims
+def _life(jti: UUID, issued: int, expires: int) -> dict[str, Any]:
+    return {"jti": str(jti), "iat": issued, "nbf": issued, "exp": expires}
+
+
+def _sign(claims: dict[str, Any]) -> str:
+    key = keys.signing_key()
+    token = _pyjwt.encode(claims, key.signing, headers={"kid": key.kid})
+    remember(token, claims, key)
+    return token
 
 
 def init_app(app: Flask) -> None:
@@ -197,12 +210,11 @@ def _is_dead(_header: Mapping[str, Any], claims: Mapping[str, Any]) -> bool:
 
 def _find_caller(token: VerifiedToken) -> bool:
     """Leave in `caller` whose token this is; false, where it is dead."""
-    row = db.session.execute(
-        _LIVE_CALLER,
-        {"user_id": token.user_id, "session_id": token.session_id, "jti": token.jti, "now": utcnow()},
-    ).one_or_none()
-    if row is None:
+    values = {"user_id": token.user_id, "session_id": token.session_id, "jti": token.jti, "now": utcnow()}
+    rows = read_rows(_LIVE_CALLER, values)
+    if not rows:
         return False
+    (row,) = rows
     g.caller = Caller(
         *row,
         jti=token.jti,

@@ -11,6 +11,7 @@ from jwt import ExpiredSignatureError, InvalidTokenError, PyJWK, PyJWT, PyJWTErr
 
 from app.auth import keys
 from app.auth.claims import check_claims, read_token
+from app.auth.key_set import Key
 from app.errors import ApiError, Code
 
 MAX_VERIFIED = 2048  # tokens whose verification a process remembers: about 4 MB
@@ -46,12 +47,23 @@ def verify(text: str) -> VerifiedToken:
     token = known.get(text)
     if token is None:
         token = _verify(text)
-        if len(known) >= MAX_VERIFIED:
-            known.clear()
-        known[text] = token
+        _keep(known, text, token)
     elif token.expires <= time.time() - current_app.config["JWT_LEEWAY"]:
         raise ApiError(Code.token_expired)
     return token
+
+
+def remember(text: str, claims: Mapping[str, Any], key: Key) -> None:
+    """A token that was signed here just now: it need not be verified when it comes."""
+    now = keys.ring().current()
+    if now.keys.get(key.kid) is key:  # and the keys have not changed meanwhile
+        _keep(now.verified, text, read_claims(claims))
+
+
+def _keep(known: dict[str, VerifiedToken], text: str, token: VerifiedToken) -> None:
+    if len(known) >= MAX_VERIFIED:
+        known.clear()
+    known[text] = token
 
 
 def _verify(text: str) -> VerifiedToken:

@@ -1,8 +1,8 @@
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 from flask import Response, jsonify, url_for
-from sqlalchemy import Select, bindparam, delete, select
+from sqlalchemy import Select, Table, bindparam, delete, insert, select
 
 from app.auth.guards import admin_required, fresh_login_required, login_optional, login_required, login_required_for
 from app.auth.tokens import caller, is_anonymous
@@ -10,10 +10,10 @@ from app.blueprint import Blueprint
 from app.conditional import CREATED_HEADERS, conditional, created, require_match
 from app.database import ESCAPE, part, unique_or
 from app.errors import ApiError, Code
-from app.extensions import db, execute_write
+from app.extensions import db, execute_write, insert_row
 from app.http import query
 from app.idempotency.guards import idempotent, keep_answer
-from app.items.models import Item, name_key
+from app.items.models import Item, name_key, new_item
 from app.items.schemas import (
     ItemChangesSchema,
     ItemNamePageSchema,
@@ -31,6 +31,7 @@ _ITEM = ItemSchema()
 _PAGE = ItemPageSchema()
 _NAME_PAGE = ItemNamePageSchema()
 _items = Item.__table__.c  # columns make rows, not objects
+_NEW_ITEM = insert(cast("Table", Item.__table__))
 _NAMES = select(_items.id, _items.name)
 _ITEMS = select(
     _items.id, _items.name, _items.description, _items.price, _items.owner_id, _items.created_at, _items.updated_at
@@ -104,11 +105,10 @@ def list_items(args: dict[str, Any]) -> tuple[Response, dict[str, str]]:
 @blp.fails(Code.not_found, Code.item_exists)
 def create_item(new: dict[str, Any]) -> Response:
     """Create an item of your own."""
-    item = Item(**new, owner_id=caller.id)
-    db.session.add(item)
+    item = new_item(**new, owner_id=caller.id)
     with unique_or(ApiError(Code.item_exists)):
-        db.session.flush()
-    answer = keep_answer(created(_ITEM, item, url_for("items.get_item", item_id=item.id)))
+        item["id"] = insert_row(_NEW_ITEM, item)
+    answer = keep_answer(created(_ITEM, item, url_for("items.get_item", item_id=item["id"])))
     db.session.commit()
     return answer
 
