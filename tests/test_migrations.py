@@ -12,19 +12,16 @@ import pytest
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from conftest import API, error
-from databases import fresh_beside
 from sqlalchemy import delete, inspect
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, StatementError
 from test_server import BIN, ROOT, environment
 from test_system import at_version
 
-from app import create_app
 from app.auth.models import Session
 from app.database import is_unavailable, utcnow
 from app.extensions import Base, db
 from app.items.models import Item
 from app.users.models import User
-from config import TestingConfig
 
 MIGRATIONS = Path(__file__).parent.parent / "migrations"
 TABLES = set(Base.metadata.tables)
@@ -34,19 +31,6 @@ HEAD = ScriptDirectory(MIGRATIONS).get_current_head()
 def test_there_is_one_head():
     """Two branches that were merged without their migrations are noticed here, not in production."""
     assert len(ScriptDirectory(MIGRATIONS).get_heads()) == 1
-
-
-@pytest.fixture
-def empty(database, tmp_path):
-    """An application over an empty database of the same kind, in an application context."""
-    with fresh_beside(database, tmp_path) as url:
-        config = TestingConfig()
-        config.DATABASE_URL = url
-        app = create_app(config)
-        with app.app_context():
-            yield app
-            db.session.remove()
-            db.engine.dispose()
 
 
 def tables():
