@@ -33,7 +33,7 @@ def create_app(config: object) -> Flask:
     url = database_url(app.config["DATABASE_URL"])
     app.config.update(
         SQLALCHEMY_DATABASE_URI=url,
-        SQLALCHEMY_ENGINE_OPTIONS=engine_options(url, app.config["THREADS"]),
+        SQLALCHEMY_ENGINE_OPTIONS=engine_options(url, app.config["THREADS"], pooler=app.config["DATABASE_POOLER"]),
         API_TITLE="Latchkey",
         API_VERSION=__version__,
         OPENAPI_VERSION="3.1.0",

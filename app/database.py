@@ -36,6 +36,13 @@ DRIVERS = {
     "mariadb": "mariadb+pymysql",
 }
 MAX_ID = 2**63 - 1
+# What every connection to PostgreSQL has: asked for when it is made, or by its role, where a pooler is in between.
+POSTGRESQL_SETTINGS = {
+    "statement_timeout": "5s",
+    "lock_timeout": "3s",
+    "idle_in_transaction_session_timeout": "10s",
+    "timezone": "UTC",
+}
 MAX_CONNECTIONS = 16  # of a process to a server: a thread that waits for a hash holds none
 
 # 64 bits everywhere; SQLite counts up only a column that is called INTEGER, which has 64 bits there too.
@@ -124,8 +131,14 @@ def database_url(plain: str) -> URL:
     return url.set(drivername=DRIVERS.get(url.drivername, url.drivername))
 
 
-def engine_options(url: URL, threads: int) -> dict[str, Any]:
-    """Options of the engine: a pool that the threads share, and a bound on every wait."""
+def engine_options(url: URL, threads: int, *, pooler: bool = False) -> dict[str, Any]:
+    """Options of the engine: a pool that the threads share, and a bound on every wait.
+
+    Args:
+        url: of the database.
+        threads: that share the pool.
+        pooler: whether what answers there lends connections, each for one transaction.
+    """
     options: dict[str, Any] = {
         "hide_parameters": True,  # a statement's values, hashes among them, never reach a log
         "pool_pre_ping": True,  # a restart of the database costs no request
@@ -144,18 +157,11 @@ def engine_options(url: URL, threads: int) -> dict[str, Any]:
             "pool_recycle": 1800,
         }
     if backend == "postgresql":
-        settings = {
-            "statement_timeout": "5s",
-            "lock_timeout": "3s",
-            "idle_in_transaction_session_timeout": "10s",
-            "timezone": "UTC",
-        }
-        options["connect_args"] = {
-            "connect_timeout": 2,
-            "tcp_user_timeout": 5000,
-            "application_name": "latchkey",
-            "options": " ".join(f"-c {name}={value}" for name, value in settings.items()),
-        }
+        options["connect_args"] = {"connect_timeout": 2, "tcp_user_timeout": 5000, "application_name": "latchkey"} | (
+            {"prepare_threshold": None}  # the next transaction has another connection, or what others have prepared
+            if pooler
+            else {"options": " ".join(f"-c {name}={value}" for name, value in POSTGRESQL_SETTINGS.items())}
+        )
     if backend in ("mysql", "mariadb"):
         options["isolation_level"] = "READ COMMITTED"  # no gap locks: two logins never wait for one another
         options["connect_args"] = {

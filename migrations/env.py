@@ -68,6 +68,10 @@ def has_nothing_to_do(connection: Connection) -> bool:
 
 
 def run_migrations_online() -> None:
+    if current_app.config["DATABASE_POOLER"]:
+        raise CommandError(  # the lock would stay with a connection of the pooler's, and so would every SET
+            "Migrations go past the pooler: DATABASE_POOLER=false DATABASE_URL=<of the database itself> flask db …"
+        )
     metadata = current_app.extensions["migrate"].db.metadata
     own_engine = engine()
     try:

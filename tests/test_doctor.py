@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from conftest import make_admin, sign_up
+from sqlalchemy import text
 from test_system import at_version
 
 from app.auth.key_set import generate_key
@@ -44,6 +45,8 @@ class TestHealthy:
         expected = {"settings", "keys", "database", "migrations", "clock", "files", "cookies"}
         if db_kind(app) == "sqlite":
             expected -= {"clock"}
+        if db_kind(app) == "postgresql":
+            expected |= {"timeouts"}
         assert code == 0
         assert checks.keys() == expected
         assert {check["status"] for check in checks.values()} <= {"ok", "warning"}
@@ -96,6 +99,31 @@ class TestSick:
         code, checks = examine(app)
 
         assert (code, checks["clock"]["status"]) == (1, "failure")
+
+    @pytest.mark.parametrize("pooler", [True, False])
+    def test_a_pooler_without_timeouts(self, app, another, pooler):
+        """What the role lacks is named, with the commands; so it is where a pooler drops what is asked for."""
+        if db_kind(app) != "postgresql":
+            pytest.skip("it is PostgreSQL that has them by role")
+        with app.app_context(), db.engine.begin() as connection:  # it is for connections that begin later
+            role, name = connection.execute(text("SELECT quote_ident(current_user), current_database()")).one()
+            connection.execute(text(f"ALTER DATABASE {name} SET lock_timeout = '1s'"))
+            connection.execute(text(f"ALTER DATABASE {name} SET timezone = 'Asia/Shanghai'"))
+        lent = another(DATABASE_POOLER=True)
+        lent.config["DATABASE_POOLER"] = pooler
+        try:
+            code, checks = examine(lent)
+        finally:
+            with app.app_context(), db.engine.begin() as connection:
+                connection.execute(text(f"ALTER DATABASE {name} RESET ALL"))
+
+        assert (code, checks["timeouts"]["status"]) == (1, "failure")
+        fix = checks["timeouts"]["fix"]
+        assert f"ALTER ROLE {role} SET statement_timeout = '5s'; ALTER ROLE" in fix
+        assert f"ALTER ROLE {role} SET timezone = 'UTC';" in fix
+        assert "lock_timeout" not in fix
+        assert ("DATABASE_POOLER" in fix) is not pooler
+        assert examine(app)[1]["timeouts"]["status"] == "ok"
 
     @pytest.mark.parametrize("name", [".env", "instance/jwt_secret_key"])
     def test_a_secret_that_is_open_to_others(self, app, root, name):

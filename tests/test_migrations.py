@@ -115,6 +115,16 @@ class TestMigrations:
         assert "nothing to do" in capsys.readouterr().out
         assert tables() == TABLES
 
+    def test_go_past_a_pooler(self, empty, caplog):
+        """Through one the lock would stay with a connection that others are lent: nothing runs."""
+        empty.config["DATABASE_POOLER"] = True
+
+        with pytest.raises(SystemExit):
+            flask_migrate.upgrade()
+
+        assert "DATABASE_POOLER=false DATABASE_URL=" in caplog.text
+        assert tables() == set()
+
     @pytest.mark.parametrize("path", [f"{API}/items", "/health/ready"])
     def test_without_the_tables_it_is_the_databases_fault(self, empty, path):
         """A request that meets a database that nobody has migrated is a 503, on every database."""
