@@ -129,6 +129,8 @@ class Config:
     # postgresql://… and mysql://… in their plain spelling; the driver is ours to choose.
     # A relative SQLite path is taken from instance/.
     DATABASE_URL: Annotated[str, DatabaseUrl()] = "sqlite:///latchkey.db"
+    # What answers there is a pooler that lends connections of PostgreSQL, each for one transaction (docs/scaling.md).
+    DATABASE_POOLER: bool = False
 
     # --- Tokens ---
     # Signs every token (HS256).  At least 32 random bytes.
@@ -222,6 +224,8 @@ class Config:
             for name, package in wanted.items()
             if getattr(self, name) and find_spec(package) is None
         }
+        if self.DATABASE_POOLER and not self.DATABASE_URL.startswith("postgres"):
+            found["DATABASE_POOLER"] = "is for PostgreSQL; leave it unset"
         if self.METRICS_PORT == self.PORT:
             found["METRICS_PORT"] = "must be another than PORT, which strangers may reach"
         return found

@@ -8,7 +8,7 @@ from app import edges, errors, extras, http, logs, openapi
 from app.auth import tokens
 from app.auth.cli import keys_cli, tokens_cli
 from app.auth.routes import blp as auth_blp
-from app.database import database_url, engine_options
+from app.connections import database_url, engine_options
 from app.extensions import api, db, migrate
 from app.items.cli import seed
 from app.items.routes import blp as items_blp
@@ -33,7 +33,7 @@ def create_app(config: object) -> Flask:
     url = database_url(app.config["DATABASE_URL"])
     app.config.update(
         SQLALCHEMY_DATABASE_URI=url,
-        SQLALCHEMY_ENGINE_OPTIONS=engine_options(url, app.config["THREADS"]),
+        SQLALCHEMY_ENGINE_OPTIONS=engine_options(url, app.config["THREADS"], pooler=app.config["DATABASE_POOLER"]),
         API_TITLE="Latchkey",
         API_VERSION=__version__,
         OPENAPI_VERSION="3.1.0",

@@ -14,7 +14,7 @@ from sqlalchemy import CursorResult, Engine, Insert, MetaData, Row, Select, Upda
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import DeclarativeBase
 
-from app.database import reading_options
+from app.connections import reading_options
 
 Columns = TypeVarTuple("Columns")
 

@@ -5,7 +5,9 @@ Our own: no warning, no change to the loggers, and one migration job at a time.
 
 from typing import Any, Literal
 
+import click
 from alembic import context
+from alembic.runtime.migration import MigrationContext
 from alembic.util import CommandError
 from flask import current_app
 from sqlalchemy import Connection, Engine, NullPool, create_engine, text
@@ -49,18 +51,38 @@ def begin_alone(connection: Connection) -> None:
             connection.execute(text("SET lock_timeout = '60s'"))
             connection.execute(text("SET idle_in_transaction_session_timeout = 0"))
             connection.execute(text("SELECT pg_advisory_lock(:lock)"), {"lock": LOCK})
-            connection.commit()
         case "mysql" | "mariadb":
             if connection.execute(text("SELECT GET_LOCK(:lock, 60)"), {"lock": f"latchkey-{LOCK}"}).scalar() != 1:
                 raise CommandError("Another migration job has been at work for a minute: try again when it is done.")
 
 
+def has_nothing_to_do(connection: Connection) -> bool:
+    """Whether it is asked for the newest migration, where a newer release has been: its schema carries this one."""
+    try:
+        wanted = context.get_revision_argument()
+    except KeyError:  # not every command goes somewhere
+        return False
+    known = {script.revision for script in context.script.walk_revisions()}
+    current = MigrationContext.configure(connection).get_current_heads()
+    return wanted == context.get_head_revision() and not known.issuperset(current)
+
+
 def run_migrations_online() -> None:
+    if current_app.config["DATABASE_POOLER"]:
+        raise CommandError(  # the lock would stay with a connection of the pooler's, and so would every SET
+            "Migrations go past the pooler: DATABASE_POOLER=false DATABASE_URL=<of the database itself> flask db …"
+        )
     metadata = current_app.extensions["migrate"].db.metadata
     own_engine = engine()
     try:
         with own_engine.connect() as connection:
             begin_alone(connection)
+            if has_nothing_to_do(connection):
+                click.echo("The schema is of a newer release: nothing to do.")
+                return
+            one_by_one = connection.dialect.name == "postgresql"
+            if one_by_one:
+                connection.commit()  # what begins here would hold all migrations
             context.configure(
                 connection=connection,
                 target_metadata=metadata,
@@ -68,7 +90,7 @@ def run_migrations_online() -> None:
                 render_as_batch=True,
                 compare_type=True,
                 compare_server_default=True,
-                transaction_per_migration=connection.dialect.name == "postgresql",
+                transaction_per_migration=one_by_one,
             )
             with context.begin_transaction():
                 context.run_migrations()

@@ -8,7 +8,7 @@ import contract
 import jwt
 import pytest
 import secrets_in_logs
-from databases import PRESENT, fresh_database
+from databases import PRESENT, fresh_beside, fresh_database
 from flask_migrate import upgrade
 from sqlalchemy import func, select, update
 
@@ -127,6 +127,19 @@ def migrated(database):
     """An application over a database whose schema the migrations have made."""
     with migrated_app(database) as app:
         yield app
+
+
+@pytest.fixture
+def empty(database, tmp_path):
+    """An application over an empty database of the same kind, in an application context."""
+    with fresh_beside(database, tmp_path) as url:
+        config = TestingConfig()
+        config.DATABASE_URL = url
+        app = create_app(config)
+        with app.app_context():
+            yield app
+            db.session.remove()
+            db.engine.dispose()
 
 
 @pytest.fixture

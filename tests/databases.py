@@ -15,7 +15,7 @@ from uuid import uuid4
 from sqlalchemy import NullPool, create_engine, make_url
 from sqlalchemy.engine import URL
 
-from app.database import database_url
+from app.connections import database_url
 
 ALL = ("sqlite", "postgresql", "mariadb")
 BACKENDS = {"postgresql": "postgresql", "mysql": "mariadb", "mariadb": "mariadb"}

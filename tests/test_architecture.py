@@ -36,7 +36,7 @@ ROOMS = {
     r"app\.openapi": r"app\.auth\.locations|app\.(codes|extensions)",
     r"app\.conditional": r"app\.(blueprint|errors|extensions)",
     r"app\.schemas": r"app\.(codes|database)",
-    r"app\.extensions": r"app\.database",
+    r"app\.extensions": r"app\.connections",
     r"app\.edges": r"app\.auth\.locations",
     r"app\.system\.migrations": r"app\.extensions",
     r"app\.system\.(docs|stopping)": r"",

@@ -19,7 +19,7 @@ from sqlalchemy import NullPool, create_engine, text
 from test_deploy import tool
 from test_server import migrate, wait_until_ready
 
-from app.database import database_url
+from app.connections import database_url
 
 RECEIVE_TIMEOUT = 5  # of gunicorn.conf.py
 names = (f"Thing {number}" for number in count())

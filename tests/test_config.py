@@ -130,10 +130,13 @@ class TestLoadConfig:
             monkeypatch.setenv(name, str(value))
             assert refusal().startswith(f"{name}: ")
 
-    @pytest.mark.parametrize("name", ["SINGLE_SESSION", "REGISTRATION_OPEN", "ALLOW_DELETE_ALL_USERS", "TRACES"])
+    @pytest.mark.parametrize(
+        "name", ["SINGLE_SESSION", "REGISTRATION_OPEN", "ALLOW_DELETE_ALL_USERS", "TRACES", "DATABASE_POOLER"]
+    )
     def test_a_switch_is_on_or_off(self, monkeypatch, name):
         """And nothing in between, which would be taken for either."""
         monkeypatch.setenv("JWT_SECRET_KEY", SECRET)
+        monkeypatch.setenv("DATABASE_URL", "postgresql://h/d")
         for text, value in (("true", True), ("1", True), ("false", False), ("0", False)):
             monkeypatch.setenv(name, text)
             assert getattr(load_config(), name) is value
@@ -209,6 +212,14 @@ class TestLoadConfig:
         monkeypatch.setattr(config, "find_spec", lambda _package: None)
         assert refusal().startswith(f"{name}: needs packages")
         assert (ROOT / refusal().rpartition(" ")[2]).is_file()
+
+    @pytest.mark.parametrize("url", ["sqlite:///x.db", "mysql://h/d"])
+    def test_a_pooler_is_one_of_postgresql(self, production, monkeypatch, url):
+        """Elsewhere it would do nothing, and nobody would notice."""
+        monkeypatch.setenv("DATABASE_POOLER", "true")
+        monkeypatch.setenv("DATABASE_URL", url)
+
+        assert refusal().startswith("DATABASE_POOLER: is for PostgreSQL")
 
     def test_one_process_does_not_change_the_next(self, production, monkeypatch):
         """What was read belongs to what was loaded, not to the class."""

@@ -6,9 +6,11 @@ import pytest
 from databases import ALL, absent
 from sqlalchemy import create_engine, literal, select, text
 
-from app.database import database_url, engine_options
+from app import create_app
+from app.connections import database_url, engine_options
 from app.extensions import db, read_rows
 from app.users.models import User
+from config import TestingConfig
 
 
 @pytest.mark.parametrize("kind", ALL)
@@ -104,3 +106,30 @@ class TestReadRows:
                 assert read_rows(select(literal(7)), {})[0][0] == 7
                 assert db.session.execute(text(way[0])).scalar_one() not in ended
                 db.session.rollback()
+
+
+class TestPostgreSQL:
+    def connect_args(self, **more):
+        return engine_options(database_url("postgresql://h/d"), threads=64, **more)["connect_args"]
+
+    def test_a_connection_asks_for_its_timeouts(self):
+        """And for UTC, as it connects."""
+        asked = self.connect_args()["options"]
+
+        assert asked.count("-c ") == 4
+        assert "-c statement_timeout=5s -c lock_timeout=3s" in asked
+        assert "prepare_threshold" not in self.connect_args()
+
+    def test_a_pooler_is_asked_for_nothing_that_stays(self):
+        """It refuses the one, and would hand the other to somebody else; what bounds a connect remains."""
+        lent, own = self.connect_args(pooler=True), self.connect_args()
+
+        assert lent.pop("prepare_threshold", 5) is None
+        assert lent == {name: value for name, value in own.items() if name != "options"}
+
+    def test_the_setting_says_so(self):
+        """DATABASE_POOLER reaches the engine of the program."""
+        config = TestingConfig()
+        config.DATABASE_URL, config.DATABASE_POOLER = "postgresql://h/d", True
+
+        assert create_app(config).config["SQLALCHEMY_ENGINE_OPTIONS"]["connect_args"]["prepare_threshold"] is None

@@ -12,18 +12,16 @@ import pytest
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from conftest import API, error
-from databases import fresh_beside
 from sqlalchemy import delete, inspect
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, StatementError
 from test_server import BIN, ROOT, environment
+from test_system import at_version
 
-from app import create_app
 from app.auth.models import Session
 from app.database import is_unavailable, utcnow
 from app.extensions import Base, db
 from app.items.models import Item
 from app.users.models import User
-from config import TestingConfig
 
 MIGRATIONS = Path(__file__).parent.parent / "migrations"
 TABLES = set(Base.metadata.tables)
@@ -33,19 +31,6 @@ HEAD = ScriptDirectory(MIGRATIONS).get_current_head()
 def test_there_is_one_head():
     """Two branches that were merged without their migrations are noticed here, not in production."""
     assert len(ScriptDirectory(MIGRATIONS).get_heads()) == 1
-
-
-@pytest.fixture
-def empty(database, tmp_path):
-    """An application over an empty database of the same kind, in an application context."""
-    with fresh_beside(database, tmp_path) as url:
-        config = TestingConfig()
-        config.DATABASE_URL = url
-        app = create_app(config)
-        with app.app_context():
-            yield app
-            db.session.remove()
-            db.engine.dispose()
 
 
 def tables():
@@ -116,6 +101,29 @@ class TestMigrations:
         assert [job.returncode for job in jobs] == [0, 0], said
         assert tables() == TABLES
         flask_migrate.check()
+
+    def test_where_a_newer_release_has_been(self, empty, capsys):
+        """`flask db upgrade` of the release before has nothing to do: its machines start, however they are started."""
+        flask_migrate.upgrade()
+        with at_version(empty, "9999"):
+            flask_migrate.upgrade()
+            with db.engine.connect() as connection:
+                assert MigrationContext.configure(connection).get_current_heads() == ("9999",)
+            with pytest.raises(SystemExit):  # back from there is for whoever knows the way
+                flask_migrate.downgrade()
+
+        assert "nothing to do" in capsys.readouterr().out
+        assert tables() == TABLES
+
+    def test_go_past_a_pooler(self, empty, caplog):
+        """Through one the lock would stay with a connection that others are lent: nothing runs."""
+        empty.config["DATABASE_POOLER"] = True
+
+        with pytest.raises(SystemExit):
+            flask_migrate.upgrade()
+
+        assert "DATABASE_POOLER=false DATABASE_URL=" in caplog.text
+        assert tables() == set()
 
     @pytest.mark.parametrize("path", [f"{API}/items", "/health/ready"])
     def test_without_the_tables_it_is_the_databases_fault(self, empty, path):

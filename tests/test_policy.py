@@ -73,6 +73,13 @@ def test_every_route_is_in_the_matrix(app):
     assert routes(app) == MATRIX.keys()
 
 
+def fill_in(path, user, lamp):
+    """The path of what is there."""
+    path = path.replace("<uuid:session_id>", claims(user.access_token)["sid"])
+    path = path.replace("<int:user_id>", str(user.id)).replace("<int:item_id>", str(lamp["id"]))
+    return path.replace("<name>", "init.js")
+
+
 @pytest.fixture
 def headers(request, client, user, lamp, caller):
     """What this kind of caller sends; only whoever is asked for is made."""
@@ -93,11 +100,8 @@ def headers(request, client, user, lamp, caller):
 def test_who_may_do_what(client, user, lamp, headers, method, path, caller):
     """Each caller gets exactly the answer that the table promises."""
     body, *answers = MATRIX[method, path]
-    path = path.replace("<uuid:session_id>", claims(user.access_token)["sid"])
-    path = path.replace("<int:user_id>", str(user.id)).replace("<int:item_id>", str(lamp["id"]))
-    path = path.replace("<name>", "init.js")
 
-    response = client.open(path, method=method, headers=headers, json=body)
+    response = client.open(fill_in(path, user, lamp), method=method, headers=headers, json=body)
 
     status, code = ANSWERS[answers[CALLERS.index(caller)]]
     assert (response.status_code, (response.json or {}).get("error")) == (status, code)  # a page is no JSON

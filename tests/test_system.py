@@ -48,10 +48,24 @@ class TestIndex:
         assert "default-src 'none'" in response.headers["Content-Security-Policy"]
 
 
-def set_version(app, version):
-    with app.app_context():
-        db.session.execute(text("UPDATE alembic_version SET version_num = :version"), {"version": version})
-        db.session.commit()
+@contextmanager
+def at_version(app, version):
+    """The database says meanwhile that it is at that migration; at none, where it is None."""
+
+    def swap(version):
+        with app.app_context():
+            before = db.session.scalar(text("SELECT version_num FROM alembic_version"))
+            db.session.execute(text("DELETE FROM alembic_version"))
+            if version:
+                db.session.execute(text("INSERT INTO alembic_version VALUES (:version)"), {"version": version})
+            db.session.commit()
+        return before
+
+    before = swap(version)
+    try:
+        yield
+    finally:
+        swap(before)
 
 
 @contextmanager
@@ -85,17 +99,29 @@ class TestHealth:
 
     def test_not_ready_while_the_schema_is_behind(self, app, client, caplog):
         """503, and the log says which command mends it."""
-        with app.app_context():
-            newest = db.session.scalar(text("SELECT version_num FROM alembic_version"))
-        set_version(app, "0000")
-        try:
+        with at_version(app, "0001"):
             response = client.get("/health/ready")
-        finally:
-            set_version(app, newest)
 
         assert error(response) == (503, "database_unavailable")
         assert "flask db upgrade" in caplog.text
         assert client.get("/health/ready").status_code == 200
+
+    def test_not_ready_where_nobody_has_migrated(self, app, client):
+        """A database that is at no migration is one that nobody has made ready."""
+        with at_version(app, None):
+            response = client.get("/health/ready")
+
+        assert error(response) == (503, "database_unavailable")
+
+    def test_ready_while_the_schema_is_ahead(self, another, caplog):
+        """A newer release has migrated: this one serves on, and says so once, not whenever it is asked."""
+        app = another()
+        with at_version(app, "9999"):
+            answers = [app.test_client().get("/health/ready").status_code for _ in range(3)]
+
+        assert answers == [200, 200, 200]
+        noted = [record.levelname for record in caplog.records if "newer release" in record.getMessage()]
+        assert noted == ["WARNING"]
 
     def test_not_ready_while_it_stops(self, client, monkeypatch):
         """503, and everything else goes on."""

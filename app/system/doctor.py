@@ -10,14 +10,15 @@ from typing import NamedTuple
 import click
 from flask import Flask, current_app
 from flask.cli import with_appcontext
-from sqlalchemy import exists, select, text
+from sqlalchemy import exists, func, select, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.auth.key_set import MIN_SECRET_BYTES, SECRET_KID, KeySetError
 from app.auth.keys import ring
+from app.connections import POSTGRESQL_SETTINGS
 from app.database import utcnow
 from app.extensions import db
-from app.system.migrations import current_migrations, newest_migrations
+from app.system.migrations import Schema, schema
 from app.users.models import User
 
 CLOCKS = {  # the seconds since 1970, as a database has them; SQLite has no clock of its own
@@ -42,6 +43,18 @@ class Finding(NamedTuple):
     status: Status
     message: str
     fix: str | None = None
+
+
+MIGRATIONS = {
+    Schema.behind: Finding("migrations", Status.failure, "the schema is not at the newest one", "flask db upgrade"),
+    Schema.newest: Finding("migrations", Status.ok, "the schema is at the newest one"),
+    Schema.ahead: Finding(
+        "migrations",
+        Status.warning,
+        "the schema is of a newer release, beside which this one runs",
+        "finish the upgrade",
+    ),
+}
 
 
 def create_patient(problems: dict[str, str]) -> Flask:
@@ -108,17 +121,18 @@ def _check_database() -> Iterator[Finding]:
     try:
         db.session.execute(select(1))
     except SQLAlchemyError:
-        yield Finding("database", Status.failure, "it does not answer", "start it, or mend DATABASE_URL")
+        yield Finding(
+            "database", Status.failure, "it does not answer", "start it, or mend DATABASE_URL and DATABASE_POOLER"
+        )
         return
     backend = db.engine.dialect.name
     yield Finding("database", Status.ok, f"{backend} answers")
-    behind = current_migrations() != newest_migrations()
-    if behind:
-        yield Finding("migrations", Status.failure, "the schema is not at the newest one", "flask db upgrade")
-    else:
-        yield Finding("migrations", Status.ok, "the schema is at the newest one")
+    migrated = schema()
+    yield MIGRATIONS[migrated]
     yield from _check_clock(backend)
-    if not behind and not db.session.scalar(select(exists().where(User.is_admin, User.is_active))):
+    if backend == "postgresql":
+        yield _check_timeouts()
+    if migrated is not Schema.behind and not db.session.scalar(select(exists().where(User.is_admin, User.is_active))):
         yield Finding("admins", Status.warning, "there is no administrator", "flask users create NAME --admin")
 
 
@@ -133,6 +147,24 @@ def _check_clock(backend: str) -> Iterator[Finding]:
         yield Finding("clock", Status.failure, f"it is {seconds:.0f} s off the database's", fix)
     else:
         yield Finding("clock", Status.ok, "it agrees with the database's")
+
+
+def _check_timeouts() -> Finding:
+    """Asked for with every connection; but one that a pooler lends has what its role has."""
+    names = list(POSTGRESQL_SETTINGS)
+    role, *values = db.session.execute(select(func.current_user(), *map(func.current_setting, names))).one()
+    missing = [name for name, value in zip(names, values, strict=True) if not _is_set(name, value)]
+    if not missing:
+        return Finding("timeouts", Status.ok, "the database ends what takes too long, and its time is UTC")
+    role = db.engine.dialect.identifier_preparer.quote(role)
+    fix = [f"ALTER ROLE {role} SET {name} = '{POSTGRESQL_SETTINGS[name]}';" for name in missing]
+    if not current_app.config["DATABASE_POOLER"]:
+        fix.insert(0, "set DATABASE_POOLER=true, if there is a pooler;")
+    return Finding("timeouts", Status.failure, f"{', '.join(missing)}: not as they should be", " ".join(fix))
+
+
+def _is_set(name: str, value: str) -> bool:
+    return value in ("UTC", "Etc/UTC") if name == "timezone" else value != "0"
 
 
 def _check_files() -> Iterator[Finding]:

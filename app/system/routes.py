@@ -13,7 +13,7 @@ from app.errors import ApiError, Code
 from app.extensions import db
 from app.openapi import document
 from app.system.docs import POLICY, read_asset
-from app.system.migrations import current_migrations, newest_migrations
+from app.system.migrations import Schema, schema
 from app.system.schemas import HealthSchema, IndexSchema, KeysSchema
 from app.system.stopping import is_stopping
 
@@ -101,10 +101,19 @@ def show_ready() -> dict[str, str]:
     """Can it serve?  The database answers, takes writes, and is migrated; and the server is not stopping."""
     if is_stopping():
         raise ApiError(Code.unavailable)
-    if current_migrations() != newest_migrations():
+    migrated = schema()
+    if migrated is Schema.behind:
         current_app.logger.error("The database schema is not at the newest migration: run `flask db upgrade`")
         raise ApiError(Code.database_unavailable)
+    if migrated is Schema.ahead:
+        _note_newer_schema()
     if not takes_writes(db.session.connection()):
         current_app.logger.error("The database takes no writes: it is read-only")
         raise ApiError(Code.database_unavailable)
     return {"status": "ok"}
+
+
+def _note_newer_schema() -> None:
+    """Once a process: it is asked every few seconds, and an upgrade takes longer."""
+    if current_app.extensions.setdefault("newer_schema_noted", noted := object()) is noted:
+        current_app.logger.warning("The database schema is of a newer release: going on, for it only adds to ours")

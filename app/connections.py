@@ -1,0 +1,116 @@
+"""How to connect to each database, and how its connections are kept alive: SQLite, PostgreSQL, MariaDB and MySQL."""
+
+import select
+import sqlite3
+from typing import Any
+
+from sqlalchemy import event, make_url
+from sqlalchemy.engine import URL, Engine
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import InvalidatePoolError
+
+DRIVERS = {
+    "postgres": "postgresql+psycopg",
+    "postgresql": "postgresql+psycopg",
+    "mysql": "mysql+pymysql",
+    "mariadb": "mariadb+pymysql",
+}
+CAN_LISTEN = hasattr(select, "poll")  # Windows has no such thing
+# What every connection to PostgreSQL has: asked for when it is made, or by its role, where a pooler is in between.
+POSTGRESQL_SETTINGS = {
+    "statement_timeout": "5s",
+    "lock_timeout": "3s",
+    "idle_in_transaction_session_timeout": "10s",
+    "timezone": "UTC",
+}
+MAX_CONNECTIONS = 16  # of a process to a server: a thread that waits for a hash holds none
+
+
+def database_url(plain: str) -> URL:
+    """The URL with the driver that we ship; one that names a driver already is left alone."""
+    url = make_url(plain)
+    return url.set(drivername=DRIVERS.get(url.drivername, url.drivername))
+
+
+def engine_options(url: URL, threads: int, *, pooler: bool = False) -> dict[str, Any]:
+    """Options of the engine: a pool that the threads share, and a bound on every wait.
+
+    Args:
+        url: of the database.
+        threads: that share the pool.
+        pooler: whether what answers there lends connections, each for one transaction.
+    """
+    backend = url.get_backend_name()
+    options: dict[str, Any] = {
+        "hide_parameters": True,  # a statement's values, hashes among them, never reach a log
+        # A restart of the database costs no request. PostgreSQL is listened to instead (`_replace_dead`), which costs
+        # less, and a file of SQLite does not go away.
+        "pool_pre_ping": backend != "sqlite" and not (backend == "postgresql" and CAN_LISTEN),
+    }
+    if backend == "sqlite":
+        # sqlite3 begins a transaction at the first write, and so at once as a writer: a transaction
+        # that reads first and writes later cannot end in "database is locked".
+        options["connect_args"] = {"timeout": 5, "isolation_level": "IMMEDIATE"}
+    if url.database not in (None, "", ":memory:"):  # SQLite in memory is one connection
+        options |= {
+            # SQLite's are files of ours, not a server's: writers that wait for a lock must leave some to the readers.
+            "pool_size": threads if backend == "sqlite" else min(threads, MAX_CONNECTIONS),
+            "max_overflow": 0,
+            "pool_timeout": 2,
+            "pool_recycle": 1800,
+        }
+    if backend == "postgresql":
+        options["connect_args"] = {"connect_timeout": 2, "tcp_user_timeout": 5000, "application_name": "latchkey"} | (
+            {"prepare_threshold": None}  # the next transaction has another connection, or what others have prepared
+            if pooler
+            else {"options": " ".join(f"-c {name}={value}" for name, value in POSTGRESQL_SETTINGS.items())}
+        )
+    if backend in ("mysql", "mariadb"):
+        options["isolation_level"] = "READ COMMITTED"  # no gap locks: two logins never wait for one another
+        options["connect_args"] = {
+            "connect_timeout": 2,
+            "read_timeout": 5,
+            "write_timeout": 5,
+            "charset": "utf8mb4",
+            "init_command": (
+                "SET SESSION time_zone = '+00:00', innodb_lock_wait_timeout = 3, "
+                "sql_mode = 'STRICT_ALL_TABLES,NO_ZERO_DATE,NO_ZERO_IN_DATE,ERROR_FOR_DIVISION_BY_ZERO'"
+            ),
+        }
+    return options
+
+
+@event.listens_for(Engine, "connect")
+def _prepare_sqlite(connection: DBAPIConnection, _record: object) -> None:
+    """Readers do not wait for writers, a commit survives a power cut, and foreign keys hold."""
+    if isinstance(connection, sqlite3.Connection):
+        for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
+            connection.execute(f"PRAGMA {pragma}")
+
+
+@event.listens_for(Engine, "checkout")
+def _replace_dead(connection: Any, _record: object, _proxy: object) -> None:
+    """Replace a connection that its server has ended, and every other of its pool.
+
+    A server has nothing to say to a connection that rests. Only where there is
+    something to be read is it asked, and so no request pays for a question.
+    """
+    if not CAN_LISTEN or not hasattr(connection, "pgconn"):
+        return
+    listening = select.poll()
+    listening.register(connection.fileno(), select.POLLIN)
+    if not listening.poll(0):
+        return
+    try:
+        connection.execute("SELECT 1")
+        connection.rollback()
+    except connection.Error:
+        raise InvalidatePoolError from None
+
+
+def reading_options(dialect: str) -> dict[str, Any] | None:
+    """Of a connection that reads something by itself, without a transaction to begin and to end.
+
+    None on MariaDB and MySQL: they would have to be told, twice, which costs more.
+    """
+    return {"postgresql": {"isolation_level": "AUTOCOMMIT"}, "sqlite": {}}.get(dialect)
