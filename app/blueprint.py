@@ -109,7 +109,7 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]  # flask-smorest
             # The innermost wrapper, so that the token and the declared arguments are judged first.
             @wraps(view)
             def checked(*args: Any, **view_args: Any) -> Any:
-                if query() and not g.get("query_is_read"):
+                if request.query_string and query() and not g.get("query_is_read"):
                     _require_utf8_query()
                     unknown = {name: ["Unknown field."] for name in query()}
                     raise ApiError(Code.validation_failed, errors={"query": unknown})

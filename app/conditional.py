@@ -49,7 +49,7 @@ def conditional(view: View) -> View:
         if request.method in ("GET", "HEAD"):
             if "If-Match" in request.headers and not request.if_match.contains(tag):
                 raise ApiError(Code.precondition_failed)
-            if request.if_none_match.contains_weak(tag):
+            if "If-None-Match" in request.headers and request.if_none_match.contains_weak(tag):
                 response.status_code = HTTPStatus.NOT_MODIFIED
                 response.set_data(b"")
         return response

@@ -123,18 +123,19 @@ def _log_request(response: Response) -> Response:
         return response
     duration_ms = round((now - g.started) * 1000, 1)
     caller = g.get("caller")
+    method, path, rule = request.method, request.path, request.url_rule
     left_out = sampler.take_left_out()
     _access.info(
         "%s %s %s %s ms%s",
-        request.method,
-        request.path,
+        method,
+        path,
         response.status_code,
         duration_ms,
         f", {left_out} refusals left out" if left_out else "",
         extra={
-            "method": request.method,
-            "path": request.path,
-            "route": request.url_rule.rule if request.url_rule else None,
+            "method": method,
+            "path": path,
+            "route": rule.rule if rule else None,
             "status": response.status_code,
             "duration_ms": duration_ms,
             "user_id": caller.id if caller else None,

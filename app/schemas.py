@@ -10,6 +10,7 @@ from typing import Any
 
 from marshmallow import Schema, ValidationError, fields
 from marshmallow.validate import Length, OneOf, Range
+from werkzeug.local import LocalProxy
 
 from app.codes import Code
 from app.database import MAX_ID
@@ -122,7 +123,9 @@ class RowSchema(Schema):
     def dump(self, obj: Any, *, many: bool | None = None) -> Any:
         if self.many if many is None else many:
             return [self.dump(row, many=False) for row in obj]
-        get = obj.__getitem__ if isinstance(obj, dict) else partial(getattr, obj)
+        if isinstance(obj, LocalProxy):
+            obj = obj._get_current_object()  # noqa: SLF001 -- as Werkzeug's manual has it: once, not for each field
+        get = obj.__getitem__ if type(obj) is dict else partial(getattr, obj)
         return {
             name: get(attribute) if form is None else form(get(attribute), name, obj)
             for name, attribute, form in self._shown
