@@ -1,4 +1,6 @@
+import time
 from collections.abc import Callable
+from functools import partial
 from logging import WARNING
 from pathlib import Path
 from typing import Any, TypeVar
@@ -24,10 +26,7 @@ tokens_cli = Group("tokens", help="Sessions and revoked tokens.")
 @tokens_cli.command("prune")
 def prune_tokens() -> None:
     """Remove expired sessions, revoked tokens, counts of failed logins and idempotency keys."""
-    removed = 0
-    while batch := prune(BATCH):
-        db.session.commit()
-        removed += batch
+    removed = _in_batches(prune)
     click.echo(f"Removed {removed} expired row(s).")
 
 
@@ -35,12 +34,24 @@ def prune_tokens() -> None:
 @click.confirmation_option(prompt="Everybody will have to log in again. Go on?")
 def revoke_all() -> None:
     """End every session of everybody, as after the restore of a backup, which knows of no logout that came after it."""
-    began, ended = utcnow(), 0
-    while batch := end_sessions_of_all(BATCH, begun_before=began):
-        db.session.commit()
-        ended += batch
+    ended = _in_batches(partial(end_sessions_of_all, begun_before=utcnow()))
     log_event("session_ended", level=WARNING, sessions="of everybody", number=ended, by="command line")
     click.echo(f"Ended {ended} session(s).")
+
+
+def _in_batches(remove: Callable[[int], int]) -> int:
+    """Remove all that there is, and let others write in between; the number of rows removed.
+
+    Args:
+        remove: at most so many rows, and says how many.
+    """
+    removed, began = 0, time.monotonic()
+    while batch := remove(BATCH):
+        db.session.commit()
+        removed += batch
+        time.sleep(time.monotonic() - began)  # as long again: SQLite's writers find the lock by looking now and then
+        began = time.monotonic()
+    return removed
 
 
 keys_cli = Group("keys", help="The keys that tokens are signed with: the key set file that JWT_KEYSET names.")
