@@ -7,7 +7,8 @@
 The servers: `bare`, a Flask that answers {"ok": true}; `plain`, the same work as the tutorials do it (bench/plain.py);
 `latchkey`. All run under gunicorn with the same workers and threads. The first figure is the CPU time of the server's
 processes for each request, by the kernel's own accounts: other work on the machine hardly moves it. What a database
-server uses is not in it. Rounds take turns among the servers; printed is the median, with the lowest and the highest.
+server uses is not in it. A login is compared with the hash alone too: so many passwords the cores verify by themselves.
+Rounds take turns among the servers; printed is the median, with the lowest and the highest.
 """
 
 import argparse
@@ -23,6 +24,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from argon2id import hashes_per_second
 from picture import draw
 from serving import ROOT, Server, serving
 
@@ -123,6 +125,8 @@ def run(arguments: argparse.Namespace) -> list[dict[str, Any]]:
                             one = measure(server, operation, level, arguments.seconds, users[server.name])
                             found.setdefault(server.name, []).append(one)
                         found.setdefault("bare", []).append(measure(bare, "bare", level, arguments.seconds, []))
+                        if operation == "login":
+                            found.setdefault("argon2", []).append({"per_second": hashes_per_second(arguments.seconds)})
                     results += [row(kind, operation, level, name, found) for name in ("bare", "plain", "latchkey")]
                     for result in results[-3:]:
                         print(line(result), flush=True)
@@ -153,7 +157,14 @@ def row(kind: str, operation: str, level: int, name: str, found: dict[str, list[
         "cpu_ms_spread": [round(spread["cpu_ms"][0], 3), round(spread["cpu_ms"][-1], 3)],
         "times_bare": round(statistics.median(spread["cpu_ms"]) / limit, 2),
         "bad": sum(one["bad"] for one in ours),
+        **({"of_argon2": share_of_argon2(found, name)} if operation == "login" else {}),
     }
+
+
+def share_of_argon2(found: dict[str, list[dict[str, Any]]], name: str) -> float:
+    """Logins a second, by the passwords a second that the cores verify by themselves."""
+    logins, hashes = (statistics.median(one["per_second"] for one in found[server]) for server in (name, "argon2"))
+    return round(logins / hashes, 3)
 
 
 def line(result: dict[str, Any]) -> str:
@@ -168,6 +179,8 @@ def line(result: dict[str, Any]) -> str:
     if goal and result["server"] == "latchkey" and result["concurrency"] == 8:  # noqa: PLR2004
         goal += MORE_ON_POSTGRESQL if result["database"] == "postgresql" else 0
         text += f"  {'reaches' if result['times_bare'] <= goal else 'MISSES'} {goal} x"
+    if "of_argon2" in result and result["server"] != "bare":
+        text += f"  {result['of_argon2']:.0%} of Argon2 alone"
     return text + (f"  {result['bad']} NOT ANSWERED WELL" if result["bad"] else "")
 
 
