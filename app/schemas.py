@@ -102,7 +102,7 @@ class Timestamp(fields.DateTime):
         super().__init__(metadata={"examples": ["2026-03-01T04:05:06.789012Z"], **(metadata or {})}, **kwargs)
 
     def _serialize(self, value: datetime | None, attr: str | None, obj: Any, **kwargs: Any) -> str | None:
-        return None if value is None else value.isoformat(timespec="microseconds").replace("+00:00", "Z")
+        return None if value is None else value.isoformat("T", "microseconds").replace("+00:00", "Z")
 
 
 class RowSchema(Schema):
