@@ -3,6 +3,7 @@
 import ctypes
 import errno
 import functools
+import gc
 import importlib
 import inspect
 import json
@@ -10,20 +11,21 @@ import logging
 import mmap
 import os
 import re
-import runpy
 import select
 import shutil
 import signal
 import socket
 import struct
-import subprocess
 import sys
+import sysconfig
 import tempfile
 import threading
 import time
+import traceback
 import uuid
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import gunicorn.glogging
@@ -34,19 +36,70 @@ import gunicorn.workers.gthread
 HERE = Path(__file__).parent
 
 
-def why_not() -> str:
-    """Why the application cannot start, asked of a process that tries; nothing, where it can.
+# What the master has to know of the settings.
+KNOWN = ("PORT", "WEB_CONCURRENCY", "THREADS", "DRAIN_SECONDS", "JWT_KEYSET", "METRICS_PORT", "METRICS_HOST")
+# Nearly all of what it takes to import the application; these bring along the others.
+LIBRARIES = ("argon2", "environs", "flask_cors", "flask_jwt_extended", "flask_migrate", "flask_smorest",
+             "flask_sqlalchemy", "pythonjsonlogger")  # fmt: skip
 
-    Before any worker tries: one that cannot start is started again for ever.
+
+def load_libraries() -> None:
+    """Import once, before any fork, what otherwise every process would.  Not ours: a reload reads that anew."""
+    for name in LIBRARIES:
+        with suppress(ImportError):  # the trial tells of it
+            importlib.import_module(name)
+    gc.freeze()  # they stay: no collection has to look at them, and the workers share their memory
+
+
+def installed() -> set[str]:
+    """The libraries that are installed, with their versions."""
+    return {path.name for path in Path(sysconfig.get_path("purelib")).glob("*.dist-info")}
+
+
+class CannotStartError(Exception):
+    """The application cannot start; the text says why."""
+
+
+def try_to_start() -> SimpleNamespace:
+    """The settings, told by a process that starts the application as a worker would.
+
+    Before any worker does: one that cannot start is started again for ever.  And not in
+    the master, which would keep modules of ours that a reload (SIGHUP) should read anew.
+
+    Raises:
+        CannotStartError: where it does not start.
     """
-    trial = subprocess.run([sys.executable, "-c", "import wsgi"], cwd=HERE, capture_output=True, text=True, check=False)
-    return trial.stderr.strip() if trial.returncode else ""
+    reader, writer = os.pipe()
+    trial = os.fork()
+    if not trial:
+        os.write(writer, json.dumps(start_and_tell()).encode())
+        os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader) as pipe:
+        told = json.loads(pipe.read() or '{"problem": "it dies"}')
+    os.waitpid(trial, 0)
+    if "problem" in told:
+        raise CannotStartError(told["problem"])
+    return SimpleNamespace(**told)
 
 
-if problem := why_not():
-    sys.exit(problem)
-# By its path, not by an import: the master keeps no module that a reload (SIGHUP) should read anew.
-_settings = runpy.run_path(str(HERE / "config.py"))["load_config"]()
+def start_and_tell() -> dict[str, Any]:
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    sys.path.insert(0, str(HERE))
+    try:
+        application = importlib.import_module("wsgi").app
+    except SystemExit as reason:
+        return {"problem": str(reason)}
+    except Exception:  # noqa: BLE001 -- whatever it is, the master tells it
+        return {"problem": traceback.format_exc().strip()}
+    return {name: application.config[name] for name in KNOWN}
+
+
+load_libraries()
+try:
+    _settings = try_to_start()
+except CannotStartError as problem:
+    sys.exit(str(problem))
 
 TOKEN = re.compile(r"eyJ[\w.-]+|(?<=jwt=)[^&\s'\"]+")
 
@@ -82,8 +135,10 @@ def pre_fork(server: Any, worker: Any) -> None:
     """See to it that a worker that dies while the key set is broken can be replaced all the same."""
     global _sound_keys  # noqa: PLW0603 -- gunicorn's hooks have nothing else in common
     keys = read_keys()
-    if keys != _sound_keys and not why_not():
-        _sound_keys = keys
+    if keys != _sound_keys:
+        with suppress(CannotStartError):
+            try_to_start()
+            _sound_keys = keys
     taken = {other.place for other in server.WORKERS.values()}
     worker.place = next(place for place in range(len(taken) + 1) if place not in taken)
 
@@ -155,6 +210,8 @@ def on_exit(server: Any) -> None:
 
 def on_reload(server: Any) -> None:
     """Follow the settings of now."""
+    if installed() != server.installed:
+        server.log.warning("Other libraries are installed than those of the start, which go on: restart to use them")
     try:
         serve_metrics(server)
     except OSError as error:
@@ -233,6 +290,7 @@ def bound_waits(server: Any) -> None:
 
 def when_ready(server: Any) -> None:
     """What gunicorn has no setting for."""
+    server.installed = installed()
     server.metrics_folder = server.metrics_listener = None
     try:
         serve_metrics(server)
@@ -244,8 +302,10 @@ def when_ready(server: Any) -> None:
     reload = server.reload
 
     def reload_if_it_can_start() -> None:
-        if fault := why_not():
-            server.log.error("Not reloaded, the workers of before go on: %s", fault)
+        try:
+            try_to_start()
+        except CannotStartError as problem:
+            server.log.error("Not reloaded, the workers of before go on: %s", problem)  # noqa: TRY400 -- a line says it
         else:
             reload()
 

@@ -40,9 +40,8 @@ CHEAP = {"ARGON2_MEMORY_COST": "8", "ARGON2_TIME_COST": "1"}
 def environment(**settings):
     kept = {name: value for name, value in os.environ.items() if name in ("HOME", "LANG", "COVERAGE_PROCESS_START")}
     path = f"{BIN}{os.pathsep}{os.environ['PATH']}"
-    return (
-        kept | CHEAP | {"PATH": path, "FLASK_SKIP_DOTENV": "1", "JWT_SECRET_KEY": "k" * 20 + "0123456789ab"} | settings
-    )
+    own = {"PATH": path, "FLASK_SKIP_DOTENV": "1", "JWT_SECRET_KEY": "k" * 20 + "0123456789ab"}
+    return {name: value for name, value in (kept | CHEAP | own | settings).items() if value is not None}
 
 
 def free_port():
@@ -105,6 +104,10 @@ def wait_for(condition):
                 return
         time.sleep(0.05)
     pytest.fail("it does not happen")
+
+
+def children(process):
+    return Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
 
 
 @pytest.fixture(scope="module")
@@ -299,24 +302,21 @@ def test_keys_change_under_a_running_server(tmp_path):
             token = post(port, "/api/v1/auth/login", body)[1]["access_token"]
             return get_unverified_header(token)["kid"]
 
-        def children():
-            return Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-
         assert post(port, "/api/v1/auth/register", body)[0] == 201
         assert signs() == first
-        before = children()
+        before = children(process)
         second, _signs = generate_key(path, "ES256", utcnow())
         activate_key(path, second)
         process.send_signal(signal.SIGHUP)
         wait_for(lambda: signs() == second)  # the worker of before may sign so, too: it looks at the file by itself
-        wait_for(lambda: len(children()) == 1 and children() != before)
+        wait_for(lambda: len(children(process)) == 1 and children(process) != before)
 
-        [worker] = children()
+        [worker] = children(process)
         path.write_text("{")
         process.send_signal(signal.SIGHUP)
-        wait_for(lambda: len(children()) == 2)  # one that tries whether it could start
-        wait_for(lambda: len(children()) == 1)  # it could not
-        assert children() == [worker]
+        wait_for(lambda: len(children(process)) == 2)  # one that tries whether it could start
+        wait_for(lambda: len(children(process)) == 1)  # it could not
+        assert children(process) == [worker]
         assert signs() == second
 
         os.kill(int(worker), signal.SIGKILL)
@@ -326,6 +326,60 @@ def test_keys_change_under_a_running_server(tmp_path):
     log = secrets_in_logs.LOGS[-1]
     assert "Not reloaded, the workers of before go on: latchkey cannot start: JWT_KEYSET: is malformed" in log
     assert "Traceback" not in log
+
+
+def test_a_reload_reads_everything_anew(tmp_path):
+    """The `.env`, the settings of gunicorn and the program, not what the master has met of them before."""
+    folder = tmp_path / "copy"
+    folder.mkdir()
+    for name in ("app", "migrations", "config.py", "wsgi.py"):
+        (folder / name).symlink_to(ROOT / name)
+    own = folder / "gunicorn.conf.py"
+    own.write_text((ROOT / own.name).read_text())
+    settings = {"DATABASE_URL": f"sqlite:///{tmp_path / 'x.db'}", "APP_ENV": "development", "WEB_CONCURRENCY": None}
+    (folder / ".env").write_text("WEB_CONCURRENCY=1\n")
+
+    with serving(root=folder, **settings) as (port, process):
+
+        def refusal():
+            return parse(send(port, b"nonsense\r\n\r\n"))[2]["message"]
+
+        def registration():
+            return post(port, "/api/v1/auth/register", {"username": "grace", "password": PASSWORD})[0]
+
+        assert (len(children(process)), refusal()) == (1, "The request is malformed.")
+        (folder / ".env").write_text("WEB_CONCURRENCY=2\nREGISTRATION_OPEN=false\n")
+        own.write_text(own.read_text().replace("The request is malformed.", "What?"))
+        before = children(process)
+        process.send_signal(signal.SIGHUP)
+        wait_for(lambda: len(children(process)) == 2 and not set(before) & set(children(process)))
+
+        assert refusal() == "What?"
+        assert registration() == 403
+
+
+def test_a_worker_imports_little_but_the_program():
+    """The master has imported the libraries for all, and nothing of ours, which a reload reads anew."""
+    program = """
+import runpy, sys
+
+sys.argv = ["gunicorn"]
+runpy.run_path("gunicorn.conf.py")
+before = set(sys.modules)
+import wsgi
+
+added = sorted(set(sys.modules) - before)
+ours = [name for name in added if name.partition(".")[0] in ("app", "config", "wsgi")]
+print(len(ours), len(added) - len(ours))
+"""
+    run = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, env=environment(APP_ENV="testing", DATABASE_URL="sqlite://"),
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    ours, others = map(int, run.stdout.split())
+
+    assert ours >= len(list((ROOT / "app").rglob("*.py"))) - 2  # metrics and traces are loaded where asked for
+    assert others < 50  # of some 900
 
 
 @pytest.mark.parametrize("request_bytes", [b"GET /health/live HTTP/1.0\r\n\r\n", b"nonsense\r\n\r\n"])
