@@ -31,7 +31,7 @@ from app.users.gate import Gate, load_changed
 if TYPE_CHECKING:  # not there when the program runs
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-# Where gunicorn.conf.py has made a folder for them: which of the workers this is. Otherwise there is one process.
+# Where server/metrics.py has made a folder for them: which of the workers this is. Otherwise there is one process.
 place: int | None = None
 
 METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}  # anybody may invent more

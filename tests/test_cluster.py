@@ -21,7 +21,7 @@ from test_server import migrate, wait_until_ready
 
 from app.connections import database_url
 
-RECEIVE_TIMEOUT = 5  # of gunicorn.conf.py
+RECEIVE_TIMEOUT = 5  # of server/clients.py
 names = (f"Thing {number}" for number in count())
 
 

@@ -37,7 +37,7 @@ def wait_for(condition):
 
 
 def folders():
-    return set(Path("/dev/shm").glob("latchkey-metrics-*"))  # noqa: S108 -- where gunicorn.conf.py makes them
+    return set(Path("/dev/shm").glob("latchkey-metrics-*"))  # noqa: S108 -- where server/metrics.py makes them
 
 
 def folder_of(worker):

@@ -334,8 +334,9 @@ def test_a_reload_reads_everything_anew(tmp_path):
     folder.mkdir()
     for name in ("app", "migrations", "config.py", "wsgi.py"):
         (folder / name).symlink_to(ROOT / name)
-    own = folder / "gunicorn.conf.py"
-    own.write_text((ROOT / own.name).read_text())
+    shutil.copy(ROOT / "gunicorn.conf.py", folder)
+    shutil.copytree(ROOT / "server", folder / "server")
+    own = folder / "server" / "clients.py"
     settings = {"DATABASE_URL": f"sqlite:///{tmp_path / 'x.db'}", "APP_ENV": "development", "WEB_CONCURRENCY": None}
     (folder / ".env").write_text("WEB_CONCURRENCY=1\n")
 
@@ -348,14 +349,18 @@ def test_a_reload_reads_everything_anew(tmp_path):
             return post(port, "/api/v1/auth/register", {"username": "grace", "password": PASSWORD})[0]
 
         assert (len(children(process)), refusal()) == (1, "The request is malformed.")
-        (folder / ".env").write_text("WEB_CONCURRENCY=2\nREGISTRATION_OPEN=false\n")
+        (folder / ".env").write_text("WEB_CONCURRENCY=2\nREGISTRATION_OPEN=false\nDRAIN_SECONDS=1\n")
         own.write_text(own.read_text().replace("The request is malformed.", "What?"))
+        (folder / "library-2.0.dist-info").mkdir()
         before = children(process)
         process.send_signal(signal.SIGHUP)
         wait_for(lambda: len(children(process)) == 2 and not set(before) & set(children(process)))
 
         assert refusal() == "What?"
         assert registration() == 403
+
+    assert "Serving on for 1 s, unready" in secrets_in_logs.LOGS[-1]
+    assert "Other libraries are installed than those of the start" in secrets_in_logs.LOGS[-1]
 
 
 def test_a_worker_imports_little_but_the_program():

@@ -1,0 +1,1 @@
+"""What `gunicorn.conf.py` is made of: how the application is served, beside what it does."""
