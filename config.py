@@ -6,9 +6,7 @@ range or is unsafe in production is never used: all of them are reported at once
 by name and fix and never by value, and the process does not start.
 """
 
-import ipaddress
 import os
-import re
 import secrets
 from collections.abc import Mapping
 from importlib.util import find_spec
@@ -17,23 +15,12 @@ from typing import Annotated, Any, ClassVar, cast, get_args, get_origin, get_typ
 
 from environs import Env, EnvValidationError
 from flask.helpers import get_debug_flag
-from marshmallow import ValidationError
-from marshmallow.validate import OneOf, Range, Regexp, Validator
-from sqlalchemy import make_url
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+from marshmallow.validate import OneOf, Range, Validator
+
+from config_rules import HOSTS, LOCATIONS, NAME, ORIGINS, DatabaseUrl, IpAddress, Printable, kept_secret, secret_problem
 
 ROOT = Path(__file__).parent
 INSTANCE = ROOT / "instance"
-
-MIN_SECRET_BYTES = 32  # RFC 7518 section 3.2: at least as long as the hash
-MIN_SECRET_DISTINCT_BYTES = 10  # 32 random bytes, even in hexadecimal, have more
-
-# Long enough, and still known to everybody: what manuals and token debuggers print.
-KNOWN_SECRETS = {
-    "192b9bdd22ab9ed4d12e236c78afcb9a393ec15f71bbf5dc987d54727823bcbf",  # Flask's manual
-    "a-string-secret-at-least-256-bits-long",  # jwt.io
-    "a-valid-string-secret-that-is-at-least-512-bits-long-which-is-very-long",  # jwt.io
-}
 
 DAY = 86_400  # seconds
 
@@ -44,82 +31,6 @@ class ConfigError(Exception):
     def __init__(self, problems: dict[str, str]) -> None:
         self.problems = problems
         super().__init__("; ".join(f"{name}: {fix}" for name, fix in sorted(problems.items())))
-
-
-class DatabaseUrl(Validator):
-    """A URL of a database that we speak to."""
-
-    BACKENDS = ("sqlite", "postgresql", "postgres", "mysql", "mariadb")
-
-    def __call__(self, value: str) -> str:
-        try:
-            url = make_url(value)
-            if "+" in url.drivername:
-                url.get_dialect().import_dbapi()
-        except (NoSuchModuleError, ImportError):
-            raise ValidationError("Names a driver that is not installed; leave the driver to us.") from None
-        except (ArgumentError, ValueError):  # of the form, of the port
-            url = None
-        if url is None or url.drivername.partition("+")[0] not in self.BACKENDS:
-            raise ValidationError(f"Must be a URL that begins with one of {', '.join(self.BACKENDS)}.")
-        return value
-
-
-class Printable(Validator):
-    """Text without control characters.  Bytes of the environment that are no UTF-8 are none either (PEP 383)."""
-
-    def __call__(self, value: str) -> str:
-        if not value.isprintable():
-            raise ValidationError("Must be printable text in UTF-8.")
-        return value
-
-
-class IpAddress(Validator):
-    """An address of this machine, not a name."""
-
-    def __call__(self, value: str) -> str:
-        try:
-            return str(ipaddress.ip_address(value))
-        except ValueError:
-            raise ValidationError("Must be an IP address such as 127.0.0.1.") from None
-
-
-class Each(Validator):
-    """A list whose every word is of that form."""
-
-    def __init__(self, pattern: str, message: str) -> None:
-        self.pattern, self.message = re.compile(pattern), message
-
-    def __call__(self, value: list[str]) -> list[str]:
-        if not all(self.pattern.fullmatch(word) for word in value):
-            raise ValidationError(self.message)
-        return value
-
-
-class SomeOf(Validator):
-    """One or more of these words, each at most once."""
-
-    def __init__(self, *words: str) -> None:
-        self.words = words
-
-    def __call__(self, value: list[str]) -> list[str]:
-        if not value or len(set(value)) < len(value) or set(value) - set(self.words):
-            raise ValidationError(f"Must be one or more of {', '.join(self.words)}, separated by commas.")
-        return value
-
-
-# Exact origins, as browsers send them (RFC 6454 section 6.1): no pattern, no path, not `null` and not `*`.
-ORIGINS = Each(
-    r"https?://[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?",
-    "Must be exact origins such as https://app.example.com, separated by commas.",
-)
-# One that begins with a dot stands for its subdomains too.
-HOSTS = Each(
-    r"\.?[a-z0-9]([a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:]+\]",
-    "Must be host names such as api.example.com, without scheme and port, separated by commas.",
-)
-LOCATIONS = SomeOf("headers", "cookies", "json", "query_string")
-NAME = Regexp(r"[ -~]+\Z", error="Must be printable ASCII, for it stands in a header.")
 
 
 class Config:
@@ -269,7 +180,9 @@ class ProductionConfig(Config):
     SECURE_COOKIES: ClassVar[bool] = True
 
     def problems(self) -> dict[str, str]:
-        found = super().problems() | self._secret_problem()
+        found = super().problems()
+        if (self.JWT_SECRET_KEY or not self.JWT_KEYSET) and (problem := secret_problem(self.JWT_SECRET_KEY)):
+            found["JWT_SECRET_KEY"] = problem
         for name in ("ARGON2_MEMORY_COST", "ARGON2_TIME_COST", "ARGON2_PARALLELISM"):
             if getattr(self, name) < getattr(Config, name):
                 found[name] = f"is below the floor of {getattr(Config, name)}; leave it unset"
@@ -280,23 +193,6 @@ class ProductionConfig(Config):
         if get_debug_flag():
             found["FLASK_DEBUG"] = "shows strangers the inside of the program; leave it unset"
         return found
-
-    def _secret_problem(self) -> dict[str, str]:
-        secret = self.JWT_SECRET_KEY
-        if not secret and self.JWT_KEYSET:
-            return {}
-        if not secret:
-            problem = "is not set"
-        elif secret in KNOWN_SECRETS:
-            problem = "is printed where everybody can read it"
-        elif len(secret.encode()) < MIN_SECRET_BYTES:
-            problem = f"is shorter than {MIN_SECRET_BYTES} bytes"
-        elif len(set(secret)) < MIN_SECRET_DISTINCT_BYTES:
-            problem = "is not random"
-        else:
-            return {}
-        fix = "make one with: python -c 'import secrets; print(secrets.token_urlsafe(48))'"
-        return {"JWT_SECRET_KEY": f"{problem}; {fix}"}
 
 
 CONFIGS: dict[str, type[Config]] = {
@@ -347,19 +243,3 @@ def _kind_and_rule(hint: Any) -> tuple[type, Validator | None]:
         kind, rule = get_args(hint)
         return get_origin(kind) or kind, rule
     return hint, None
-
-
-def kept_secret(path: Path) -> str:
-    """The secret in the file, made on the first call; of several processes that begin at once, one makes it."""
-    if not path.exists():
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # the database of development lies there too
-        draft = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
-        draft.touch(mode=0o600)
-        draft.write_text(secrets.token_urlsafe(48))
-        try:
-            os.link(draft, path)  # atomic, and fails where another process was first
-        except FileExistsError:
-            pass
-        finally:
-            draft.unlink()
-    return path.read_text().strip()

@@ -332,7 +332,7 @@ def test_a_reload_reads_everything_anew(tmp_path):
     """The `.env`, the settings of gunicorn and the program, not what the master has met of them before."""
     folder = tmp_path / "copy"
     folder.mkdir()
-    for name in ("app", "migrations", "config.py", "wsgi.py"):
+    for name in ("app", "migrations", "config.py", "config_rules.py", "wsgi.py"):
         (folder / name).symlink_to(ROOT / name)
     shutil.copy(ROOT / "gunicorn.conf.py", folder)
     shutil.copytree(ROOT / "server", folder / "server")
@@ -374,7 +374,7 @@ before = set(sys.modules)
 import wsgi
 
 added = sorted(set(sys.modules) - before)
-ours = [name for name in added if name.partition(".")[0] in ("app", "config", "wsgi")]
+ours = [name for name in added if name.partition(".")[0] in ("app", "config", "config_rules", "wsgi")]
 print(len(ours), len(added) - len(ours))
 """
     run = subprocess.run(

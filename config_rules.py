@@ -1,0 +1,129 @@
+"""What a setting may be: the rules that the annotations in `config.py` name, and what makes a good secret."""
+
+import ipaddress
+import os
+import re
+import secrets
+from pathlib import Path
+
+from marshmallow import ValidationError
+from marshmallow.validate import Regexp, Validator
+from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+
+MIN_SECRET_BYTES = 32  # RFC 7518 section 3.2: at least as long as the hash
+MIN_SECRET_DISTINCT_BYTES = 10  # 32 random bytes, even in hexadecimal, have more
+
+# Long enough, and still known to everybody: what manuals and token debuggers print.
+KNOWN_SECRETS = {
+    "192b9bdd22ab9ed4d12e236c78afcb9a393ec15f71bbf5dc987d54727823bcbf",  # Flask's manual
+    "a-string-secret-at-least-256-bits-long",  # jwt.io
+    "a-valid-string-secret-that-is-at-least-512-bits-long-which-is-very-long",  # jwt.io
+}
+
+
+class DatabaseUrl(Validator):
+    """A URL of a database that we speak to."""
+
+    BACKENDS = ("sqlite", "postgresql", "postgres", "mysql", "mariadb")
+
+    def __call__(self, value: str) -> str:
+        try:
+            url = make_url(value)
+            if "+" in url.drivername:
+                url.get_dialect().import_dbapi()
+        except (NoSuchModuleError, ImportError):
+            raise ValidationError("Names a driver that is not installed; leave the driver to us.") from None
+        except (ArgumentError, ValueError):  # of the form, of the port
+            url = None
+        if url is None or url.drivername.partition("+")[0] not in self.BACKENDS:
+            raise ValidationError(f"Must be a URL that begins with one of {', '.join(self.BACKENDS)}.")
+        return value
+
+
+class Printable(Validator):
+    """Text without control characters.  Bytes of the environment that are no UTF-8 are none either (PEP 383)."""
+
+    def __call__(self, value: str) -> str:
+        if not value.isprintable():
+            raise ValidationError("Must be printable text in UTF-8.")
+        return value
+
+
+class IpAddress(Validator):
+    """An address of this machine, not a name."""
+
+    def __call__(self, value: str) -> str:
+        try:
+            return str(ipaddress.ip_address(value))
+        except ValueError:
+            raise ValidationError("Must be an IP address such as 127.0.0.1.") from None
+
+
+class Each(Validator):
+    """A list whose every word is of that form."""
+
+    def __init__(self, pattern: str, message: str) -> None:
+        self.pattern, self.message = re.compile(pattern), message
+
+    def __call__(self, value: list[str]) -> list[str]:
+        if not all(self.pattern.fullmatch(word) for word in value):
+            raise ValidationError(self.message)
+        return value
+
+
+class SomeOf(Validator):
+    """One or more of these words, each at most once."""
+
+    def __init__(self, *words: str) -> None:
+        self.words = words
+
+    def __call__(self, value: list[str]) -> list[str]:
+        if not value or len(set(value)) < len(value) or set(value) - set(self.words):
+            raise ValidationError(f"Must be one or more of {', '.join(self.words)}, separated by commas.")
+        return value
+
+
+# Exact origins, as browsers send them (RFC 6454 section 6.1): no pattern, no path, not `null` and not `*`.
+ORIGINS = Each(
+    r"https?://[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?",
+    "Must be exact origins such as https://app.example.com, separated by commas.",
+)
+# One that begins with a dot stands for its subdomains too.
+HOSTS = Each(
+    r"\.?[a-z0-9]([a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:]+\]",
+    "Must be host names such as api.example.com, without scheme and port, separated by commas.",
+)
+LOCATIONS = SomeOf("headers", "cookies", "json", "query_string")
+NAME = Regexp(r"[ -~]+\Z", error="Must be printable ASCII, for it stands in a header.")
+
+
+def secret_problem(secret: str) -> str:
+    """Why strangers might know or guess it, and the fix; nothing, where they will not."""
+    if not secret:
+        problem = "is not set"
+    elif secret in KNOWN_SECRETS:
+        problem = "is printed where everybody can read it"
+    elif len(secret.encode()) < MIN_SECRET_BYTES:
+        problem = f"is shorter than {MIN_SECRET_BYTES} bytes"
+    elif len(set(secret)) < MIN_SECRET_DISTINCT_BYTES:
+        problem = "is not random"
+    else:
+        return ""
+    return f"{problem}; make one with: python -c 'import secrets; print(secrets.token_urlsafe(48))'"
+
+
+def kept_secret(path: Path) -> str:
+    """The secret in the file, made on the first call; of several processes that begin at once, one makes it."""
+    if not path.exists():
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # the database of development lies there too
+        draft = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
+        draft.touch(mode=0o600)
+        draft.write_text(secrets.token_urlsafe(48))
+        try:
+            os.link(draft, path)  # atomic, and fails where another process was first
+        except FileExistsError:
+            pass
+        finally:
+            draft.unlink()
+    return path.read_text().strip()
