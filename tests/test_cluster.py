@@ -22,7 +22,7 @@ from test_server import migrate, wait_until_ready
 from app.connections import database_url
 
 RECEIVE_TIMEOUT = 5  # of server/clients.py
-names = (f"Thing {number}" for number in count())
+numbers = count()  # atomic, as a generator is not: every client takes from it
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +56,7 @@ def load(cluster, token, clients=4):
     def go_on(number):
         with closing(cluster.client(10 + number)) as client:
             while not over.wait(0.2):  # who starts needs the cores, too
-                name = next(names)
+                name = f"Thing {next(numbers)}"
                 for method, path, body in (("GET", f"{API}/users/me", None), ("POST", f"{API}/items", item(name))):
                     try:
                         status, answer = call(client, method, path, body, **bearer(token))
