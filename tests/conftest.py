@@ -24,6 +24,12 @@ PASSWORD = "correct horse battery"
 NEVER_SEEN = pytest.StashKey()
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items):
+    """Those that start servers, and mostly wait for them, come first: at the end nobody waits for one of them alone."""
+    items.sort(key=lambda item: not {"serving", "running", "Cluster"} & vars(item.module).keys())
+
+
 @pytest.fixture(autouse=True)
 def _no_settings_from_outside(monkeypatch):
     """What is set on this machine must not decide a test."""
