@@ -17,6 +17,8 @@ password=$(secret) new_password=$(secret)
 type=application/json
 cookies='' csrf='' header=''
 count=0
+newline='
+'
 
 chapter() { printf '\n\033[1m%s\033[0m\n' "$*"; }
 surprise() { printf '\n\033[31mA surprise:\033[0m %s\n' "$*" >&2; exit 1; }
@@ -34,15 +36,14 @@ call() {
     [ -z "$header" ] || set -- "$@" -H "$header"
     [ "$token" = - ] || set -- "$@" -H "Authorization: Bearer $token"
     [ -z "$body" ] || set -- "$@" -H "Content-Type: $type" -d "$body"
-    printf '\n$ curl -X %s %s' "$method" "$path"
+    shown="\$ curl -X $method $path"
     for word in "$@"; do
-        case $word in -*) printf ' %s' "$word" ;; *) printf " '%.200s'" "$(printf '%s' "$word" | shorten)" ;; esac
+        case $word in -*) shown="$shown $word" ;; *) shown="$shown '$(printf '%.200s' "$word")'" ;; esac
     done
-    echo
     answer=$(curl -sS -X "$method" -w '\n%{http_code}' $cookies "$@" "$base$path") || surprise "no answer"
-    got=$(printf '%s' "$answer" | tail -n 1)
-    answer=$(printf '%s' "$answer" | sed '$d')
-    printf '%s %s\n' "$got" "$(printf '%s' "$answer" | shorten)"
+    got=${answer##*"$newline"}
+    answer=${answer%"$newline"*} answer=${answer%"$newline"}
+    printf '\n%s\n%s %s\n' "$shown" "$got" "$answer" | shorten
     [ "$got" = "$status" ] || surprise "the status is $got, not $status"
     case $answer in *"$text"*) ;; *) surprise "the answer does not say $text" ;; esac
     count=$((count + 1))

@@ -11,7 +11,7 @@ import secrets_in_logs
 from conftest import API, PASSWORD
 from databases import fresh_beside
 from hostile_cases import cases, content, numbered, stalls, statuses
-from test_server import parse, post, read_all, send, serving
+from test_server import hasty_copy, parse, post, read_all, send, serving
 
 THREADS = 10
 
@@ -55,13 +55,13 @@ def status_of(client):
 
 
 def test_who_stalls_keeps_nobody_out(tmp_path):
-    """Each kind in turn, twice as many as there are threads: who comes next is served within twenty seconds.
+    """Each kind in turn, twice as many as there are threads: who comes next waits for a few of their seconds.
 
     On one database: they do not get that far.
     """
     settings = {"DATABASE_URL": f"sqlite:///{tmp_path / 'stalled.db'}", "APP_ENV": "testing", "THREADS": str(THREADS)}
     kinds = [case for _ in range(2 * THREADS // len(stalls())) for case in stalls()]
-    with serving(**settings) as (port, _process), ExitStack() as stack:
+    with serving(root=hasty_copy(tmp_path), **settings) as (port, _process), ExitStack() as stack:
         clients = [stack.enter_context(socket.create_connection(("127.0.0.1", port))) for _ in kinds]
         for client, case in zip(clients, kinds, strict=True):
             client.sendall(content(case["raw"], numbered({"token": "x.y.z"})))
@@ -69,9 +69,9 @@ def test_who_stalls_keeps_nobody_out(tmp_path):
         began = time.monotonic()
         assert parse(send(port, b"GET /health/live HTTP/1.0\r\n\r\n", timeout=60))[0] == 200
         waited = time.monotonic() - began
-        time.sleep(1)  # some that came before have their last second still
+        time.sleep(3)  # some that came before have their last second still
         answers = [(case["id"], status_of(client)) for client, case in zip(clients, kinds, strict=True)]
 
     assert set(answers) == {(case["id"], *statuses("wire", case)) for case in stalls()}
-    assert 4 < waited < 20  # less, and they would not have been in the way
+    assert 0.4 < waited < 6  # less, and they would not have been in the way
     assert "Traceback" not in secrets_in_logs.LOGS[-1]

@@ -81,6 +81,29 @@ def migrate(url):
         db.engine.dispose()
 
 
+def copy_of_the_project(folder):
+    """Beside a `.env` of its own, with a `server/` that may be changed."""
+    copy = folder / "copy"
+    copy.mkdir()
+    for name in ("app", "migrations", "config.py", "config_rules.py", "wsgi.py"):
+        (copy / name).symlink_to(ROOT / name)
+    shutil.copy(ROOT / "gunicorn.conf.py", copy)
+    shutil.copytree(ROOT / "server", copy / "server")
+    return copy
+
+
+def hasty_copy(folder):
+    """One that waits a second for a client that sends, and two for one that takes: tests wait as long."""
+    copy = copy_of_the_project(folder)
+    own = copy / "server" / "clients.py"
+    text = own.read_text()
+    for name, seconds in (("RECEIVE_TIMEOUT", 1), ("SEND_TIMEOUT", 2)):
+        text, changes = re.subn(rf"^{name} = \d+", f"{name} = {seconds}", text, flags=re.MULTILINE)
+        assert changes == 1
+    own.write_text(text)
+    return copy
+
+
 def wait_until_ready(process, port, probe="/health/ready"):
     deadline = time.monotonic() + 60  # a machine that is busy starts it slowly
     while time.monotonic() < deadline:
@@ -213,7 +236,7 @@ def test_a_client_that_stops_sending_loses_its_thread(port):
 def test_a_client_that_stops_taking_loses_its_thread(tmp_path):
     """The script of /docs is larger than what the kernel keeps for a client: as many as there are threads get it."""
     settings = {"DATABASE_URL": f"sqlite:///{tmp_path / 'x.db'}", "APP_ENV": "testing", "THREADS": "16"}
-    with serving(**settings) as (port, _process), ExitStack() as stack:
+    with serving(root=hasty_copy(tmp_path), **settings) as (port, _process), ExitStack() as stack:
         for _ in range(16):
             client = stack.enter_context(socket.socket())
             client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -330,12 +353,7 @@ def test_keys_change_under_a_running_server(tmp_path):
 
 def test_a_reload_reads_everything_anew(tmp_path):
     """The `.env`, the settings of gunicorn and the program, not what the master has met of them before."""
-    folder = tmp_path / "copy"
-    folder.mkdir()
-    for name in ("app", "migrations", "config.py", "config_rules.py", "wsgi.py"):
-        (folder / name).symlink_to(ROOT / name)
-    shutil.copy(ROOT / "gunicorn.conf.py", folder)
-    shutil.copytree(ROOT / "server", folder / "server")
+    folder = copy_of_the_project(tmp_path)
     own = folder / "server" / "clients.py"
     settings = {"DATABASE_URL": f"sqlite:///{tmp_path / 'x.db'}", "APP_ENV": "development", "WEB_CONCURRENCY": None}
     (folder / ".env").write_text("WEB_CONCURRENCY=1\n")

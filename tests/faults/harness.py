@@ -177,10 +177,10 @@ class Crowd:
 class Server:
     """A gunicorn in a process group of its own, over a migrated database."""
 
-    def __init__(self, folder, *, app="wsgi:app", **settings):
+    def __init__(self, folder, *, app="wsgi:app", root=ROOT, **settings):
         self.port = free_port()
         self.log = folder / f"server-{self.port}.log"
-        self._app = app
+        self._app, self._root = app, root
         # Warnings only: what is measured is the fault, not the log.
         defaults = {"PORT": str(self.port), "APP_ENV": "testing", "WEB_CONCURRENCY": "1", "LOG_LEVEL": "WARNING"}
         self._env = environment(**defaults, PYTHONPATH=str(HERE)) | settings
@@ -192,7 +192,7 @@ class Server:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [BIN / "gunicorn", self._app],
-                cwd=ROOT, env=self._env, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
+                cwd=self._root, env=self._env, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
             )  # fmt: skip
         return self.first_good_answer(began, until)
 

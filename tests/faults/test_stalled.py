@@ -5,10 +5,11 @@ import time
 from contextlib import ExitStack
 
 import pytest
-from harness import FULL, ask_once, running
+from harness import FULL, ROOT, ask_once, repeat, running
+from test_server import hasty_copy
 
 THREADS = 4
-WITHIN = 20  # seconds
+WITHIN = repeat(20, 10)  # seconds
 HEAD = b"POST /api/v1/auth/login HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"
 STALLS = {
     "in_the_head": HEAD,
@@ -21,7 +22,8 @@ BURSTS = [[name] for name in STALLS] if FULL else [list(STALLS)]
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
     folder = tmp_path_factory.mktemp("stalled")
-    with running(folder, DATABASE_URL=f"sqlite:///{folder / 'x.db'}", THREADS=str(THREADS)) as server:
+    root = ROOT if FULL else hasty_copy(folder)
+    with running(folder, root=root, DATABASE_URL=f"sqlite:///{folder / 'x.db'}", THREADS=str(THREADS)) as server:
         yield server
 
 
