@@ -16,6 +16,7 @@ import sys
 import tempfile
 import threading
 import time
+import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack
 from http import HTTPStatus
@@ -156,19 +157,17 @@ def compare(kind: str, apps: dict[str, Flask]) -> None:
     print(f"{kind:10} full by empty: CPU {by_cpu:.3f}, median {by_median:.3f}", flush=True)
 
 
-def write(client: FlaskClient, headers: dict[str, str], run: str, stop: threading.Event) -> list[float]:
+def write(client: FlaskClient, headers: dict[str, str], stop: threading.Event) -> list[float]:
     """The milliseconds that each item took, one after another, until somebody says stop."""
     took = []
-    for number in itertools.count():
-        if stop.is_set():
-            return took
+    while not stop.is_set():
         began = time.perf_counter()
-        response = client.post("/api/v1/items", json={"name": f"{run} {number}", "price": "1.00"}, headers=headers)
+        response = client.post("/api/v1/items", json={"name": f"Made {uuid.uuid4()}", "price": "1.00"}, headers=headers)
         took.append((time.perf_counter() - began) * 1000)
         if response.status_code != HTTPStatus.CREATED:
             raise SystemExit(response.text)
         time.sleep(PAUSE)
-    raise AssertionError
+    return took
 
 
 def tell_writes(kind: str, what: str, took: list[float]) -> None:
@@ -184,7 +183,7 @@ def prune(kind: str, app: Flask, url: str) -> None:
     headers = {"Authorization": f"Bearer {token}"}
     alone = threading.Event()
     threading.Timer(10, alone.set).start()
-    tell_writes(kind, "alone", write(client, headers, "Alone", alone))
+    tell_writes(kind, "alone", write(client, headers, alone))
 
     environment = {**os.environ, "APP_ENV": "testing", "DATABASE_URL": url}
     program = [sys.executable, "-m", "flask", "--app", "wsgi", "tokens", "prune"]
@@ -192,7 +191,7 @@ def prune(kind: str, app: Flask, url: str) -> None:
     done = threading.Event()
     with subprocess.Popen(program, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as pruning:
         threading.Thread(target=lambda: (pruning.wait(), done.set())).start()
-        took = write(client, headers, "Beside", done)
+        took = write(client, headers, done)
         told = pruning.stdout.read().strip() if pruning.stdout else ""
     print(f"{kind:10} {told} In {time.perf_counter() - began:.0f} s.")
     tell_writes(kind, "meanwhile", took)

@@ -32,9 +32,8 @@ def _name(kind: Any) -> str:
 
 def engine() -> Engine:
     """An engine of its own: a migration may take longer than a request, and its connection is closed behind it."""
-    options = dict(current_app.config["SQLALCHEMY_ENGINE_OPTIONS"])
-    for pooling in ("pool_size", "max_overflow", "pool_timeout", "pool_recycle"):
-        options.pop(pooling, None)
+    every = current_app.config["SQLALCHEMY_ENGINE_OPTIONS"]
+    options = {name: value for name, value in every.items() if not name.startswith(("pool_", "max_overflow"))}
     return create_engine(current_app.extensions["migrate"].db.engine.url, poolclass=NullPool, **options)
 
 

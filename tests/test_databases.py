@@ -52,7 +52,14 @@ class TestSQLite:
         engine.dispose()
 
     @pytest.mark.parametrize(
-        ("pragma", "value"), [("journal_mode", "wal"), ("synchronous", 2), ("foreign_keys", 1), ("busy_timeout", 5000)]
+        ("pragma", "value"),
+        [
+            ("journal_mode", "wal"),
+            ("synchronous", 2),
+            ("foreign_keys", 1),
+            ("busy_timeout", 5000),
+            ("cache_size", -8000),
+        ],
     )
     def test_is_set_up_to_keep_what_it_acknowledged(self, connection, pragma, value):
         """Write-ahead log, full synchronisation, foreign keys, and patience with a lock."""

@@ -18,7 +18,8 @@ from app.logs import log_event
 
 Result = TypeVar("Result")
 
-BATCH = 1000  # rows a transaction: nobody waits for a long one
+BATCH = 1000  # rows a transaction, at most
+STEP = 0.01  # seconds a transaction: whoever writes meanwhile hardly notices
 
 tokens_cli = Group("tokens", help="Sessions and revoked tokens.")
 
@@ -45,11 +46,13 @@ def _in_batches(remove: Callable[[int], int]) -> int:
     Args:
         remove: at most so many rows, and says how many.
     """
-    removed, began = 0, time.monotonic()
-    while batch := remove(BATCH):
+    removed, rows, began = 0, min(100, BATCH), time.monotonic()
+    while batch := remove(rows):
         db.session.commit()
         removed += batch
-        time.sleep(time.monotonic() - began)  # as long again: SQLite's writers find the lock by looking now and then
+        took = time.monotonic() - began
+        rows = max(1, min(BATCH, int(rows * STEP / took)))
+        time.sleep(took)  # as long again: SQLite's writers find the lock by looking now and then
         began = time.monotonic()
     return removed
 
