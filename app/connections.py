@@ -111,8 +111,8 @@ def _replace_dead(connection: Any, _record: object, _proxy: object) -> None:
         raise InvalidatePoolError from None
 
 
-def reading_options(dialect: str) -> dict[str, Any] | None:
-    """Of a connection that reads something by itself, without a transaction to begin and to end.
+def single_statement_options(dialect: str) -> dict[str, Any] | None:
+    """Of a connection for one statement, with no transaction around it to begin and to end.
 
     None on MariaDB and MySQL: they would have to be told, twice, which costs more.
     """

@@ -14,7 +14,7 @@ from sqlalchemy import CursorResult, Engine, Insert, MetaData, Row, Select, Upda
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import DeclarativeBase
 
-from app.connections import reading_options
+from app.connections import single_statement_options
 
 Columns = TypeVarTuple("Columns")
 
@@ -66,17 +66,42 @@ def read_rows(statement: Select[*Columns], values: Mapping[str, Any]) -> Sequenc
         statement: selects columns, and has been made once.
         values: of its bound parameters.
     """
-    reader = _reader(db.engine)
-    # Whoever holds a connection never waits for a second, or all might wait for one another.
-    if reader is None or (db.session.registry.has() and db.session().in_transaction()):
+    engine = _engine_beside()
+    if engine is None:
         return db.session.execute(statement, values).all()
-    with reader.connect() as connection:
+    with engine.connect() as connection:
         return connection.execute(statement, values).all()
 
 
+def write_alone(statement: UpdateBase, values: Mapping[str, Any]) -> int:
+    """Run one UPDATE or DELETE that is a transaction by itself, with values for its bound parameters.
+
+    It stands at once, whatever becomes of the request; but where the session is in
+    the middle of something already, it stands with that.
+
+    Returns:
+        The number of rows that it met.
+    """
+    engine = _engine_beside()
+    if engine is None:
+        return execute_write(statement, values)
+    with engine.begin() as connection:
+        return connection.execute(statement, values).rowcount
+
+
+def _engine_beside() -> Engine | None:
+    """What to ask beside the session; nothing, where the session itself is to be asked.
+
+    Whoever holds a connection never waits for a second, or all might wait for one another.
+    """
+    engine = _engine_of_single_statements(db.engine)
+    busy = db.session.registry.has() and db.session().in_transaction()
+    return None if busy else engine
+
+
 @lru_cache(maxsize=1)
-def _reader(engine: Engine) -> Engine | None:
-    options = reading_options(engine.dialect.name)
+def _engine_of_single_statements(engine: Engine) -> Engine | None:
+    options = single_statement_options(engine.dialect.name)
     return None if options is None else engine.execution_options(**options)
 
 

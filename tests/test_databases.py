@@ -4,11 +4,11 @@ import os
 
 import pytest
 from databases import ALL, absent
-from sqlalchemy import create_engine, literal, select, text
+from sqlalchemy import create_engine, literal, select, text, update
 
 from app import create_app
 from app.connections import database_url, engine_options
-from app.extensions import db, read_rows
+from app.extensions import db, read_rows, write_alone
 from app.users.models import User
 from config import TestingConfig
 
@@ -140,3 +140,31 @@ class TestPostgreSQL:
         config.DATABASE_URL, config.DATABASE_POOLER = "postgresql://h/d", True
 
         assert create_app(config).config["SQLALCHEMY_ENGINE_OPTIONS"]["connect_args"]["prepare_threshold"] is None
+
+
+class TestWriteAlone:
+    """One statement that is a transaction by itself."""
+
+    def test_it_stands_whatever_comes(self, app):
+        """Though the request takes all else back; on MariaDB the session writes it, and it is taken back too."""
+        with app.app_context():
+            db.session.add(User(username="grace", password_hash="x"))
+            db.session.commit()
+            stays = db.engine.dialect.name not in ("mysql", "mariadb")
+
+            assert write_alone(update(User).values(username="ada"), {}) == 1
+            assert db.engine.pool.checkedout() == (not stays)
+            db.session.rollback()
+
+            assert db.session.scalar(select(User.username)) == ("ada" if stays else "grace")
+
+    def test_within_a_transaction_it_is_part_of_it(self, app):
+        """It would wait for itself, and for a second connection."""
+        with app.app_context():
+            db.session.add(User(username="grace", password_hash="x"))
+            db.session.flush()
+
+            assert write_alone(update(User).values(username="ada"), {}) == 1
+            db.session.rollback()
+
+            assert db.session.scalar(select(User.username)) is None

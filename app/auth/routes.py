@@ -138,7 +138,7 @@ def refresh(_body: dict[str, str], args: dict[str, bool]) -> dict[str, Any]:
     """Exchange a refresh token for a new access token and the next refresh token."""
     by_cookie = _into_cookies(args)
     grant = exchange_refresh_token(caller)
-    db.session.commit()  # also where the token was used before: the end of its session must stand
+    db.session.commit()  # of what was removed in passing; and where the token was used before, its session's end
     if grant is None:
         log_event("authn_token_reuse", level=WARNING)
         clear_cookies()

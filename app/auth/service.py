@@ -15,7 +15,7 @@ from app.auth.throttle import attempt_key, forget_failures, give_back_attempt, r
 from app.auth.tokens import Caller, Grant
 from app.database import unique_or, utcnow
 from app.errors import ApiError, Code
-from app.extensions import db, execute_write
+from app.extensions import db, execute_write, write_alone
 from app.logs import log_event
 from app.users.models import User, username_key
 from app.users.passwords import hash_password, is_outdated, place_for_hashing, verify_password
@@ -168,7 +168,7 @@ def exchange_refresh_token(caller: Caller) -> Grant | None:
     now = utcnow()
     successor = uuid.uuid4()
     values = {"session": caller.session_id, "exchanged": caller.jti, "successor": successor, "moment": now}
-    if execute_write(_EXCHANGE, values):
+    if write_alone(_EXCHANGE, values):
         prune_in_passing()
         return Grant(caller.session_id, successor, now, caller.session_expires_at)
     session = _session_of(caller)
