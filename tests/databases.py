@@ -18,6 +18,11 @@ from sqlalchemy.engine import URL
 from app.connections import database_url
 
 ALL = ("sqlite", "postgresql", "mariadb")
+# How to ask a connection for its number, and how to end the one of a number.
+ENDINGS = {
+    "postgresql": ("SELECT pg_backend_pid()", "SELECT pg_terminate_backend({})"),
+    "mysql": ("SELECT CONNECTION_ID()", "KILL {}"),
+}
 BACKENDS = {"postgresql": "postgresql", "mysql": "mariadb", "mariadb": "mariadb"}
 
 

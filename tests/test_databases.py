@@ -3,7 +3,7 @@
 import os
 
 import pytest
-from databases import ALL, absent
+from databases import ALL, ENDINGS, absent
 from sqlalchemy import create_engine, literal, select, text, update
 
 from app import create_app
@@ -94,12 +94,8 @@ class TestReadRows:
 
     def test_a_connection_that_the_server_has_ended_is_replaced(self, app):
         """A restart of the database costs no request, though none asks whether its connection lives."""
-        ways = {
-            "postgresql": ("SELECT pg_backend_pid()", "SELECT pg_terminate_backend({})"),
-            "mysql": ("SELECT CONNECTION_ID()", "KILL {}"),
-        }
         with app.app_context():
-            way = ways.get(db.engine.dialect.name)
+            way = ENDINGS.get(db.engine.dialect.name)
             if way is None:
                 pytest.skip("SQLite has no connection to lose")
             with db.engine.connect() as one, db.engine.connect() as other, db.engine.connect() as killer:

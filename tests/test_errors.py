@@ -12,6 +12,7 @@ import pytest
 import time_machine
 from conftest import API, PASSWORD, bearer, count, error, me, refresh
 from contract import off_the_record
+from databases import ENDINGS
 from gunicorn.http.errors import InvalidChunkSize
 from sqlalchemy import delete, select, text
 from werkzeug.exceptions import Gone
@@ -418,12 +419,8 @@ class TestFaults:
 
     def test_a_connection_that_is_lost_at_the_end_changes_no_answer(self, app, client, monkeypatch):
         """Where it goes after the last query there is nothing to take back; the next request gets another."""
-        ways = {
-            "postgresql": ("SELECT pg_backend_pid()", "SELECT pg_terminate_backend({})"),
-            "mysql": ("SELECT CONNECTION_ID()", "KILL {}"),
-        }
         with app.app_context():
-            way = ways.get(db.engine.dialect.name)
+            way = ENDINGS.get(db.engine.dialect.name)
         if way is None:
             pytest.skip("SQLite has no connection to lose")
 
