@@ -3,7 +3,6 @@
 import random
 import re
 import uuid
-from functools import cache
 from io import BytesIO
 from typing import Any
 
@@ -47,8 +46,6 @@ def init_app(app: Flask) -> None:
     app.url_map.merge_slashes = False  # `//` is another path, not a redirect in HTML
     app.json.ensure_ascii = False  # type: ignore[attr-defined]  # the attributes are the default provider's
     app.json.sort_keys = False  # type: ignore[attr-defined]
-    # Whether a view or a hook is a coroutine is asked of each one at every request: once is enough.
-    app.ensure_sync = cache(app.ensure_sync)  # type: ignore[method-assign]
     app.before_request(_name_request)
     app.before_request(_read_body)
     app.after_request(_add_headers)

@@ -1,7 +1,12 @@
 """Where a token may stand: header, cookies with their CSRF values, body, query."""
 
+import gc
+from types import FunctionType
+
 import pytest
 from conftest import API, PASSWORD, bearer, claims, error, log_in, make_admin, me, refresh
+
+from app.auth import locations
 
 ACCESS, REFRESH = "access_token_cookie", "refresh_token_cookie"
 CSRF = {ACCESS: "csrf_access_token", REFRESH: "csrf_refresh_token"}
@@ -205,6 +210,15 @@ class TestCsrf:
 
 
 class TestAnswers:
+    def test_no_request_leaves_its_tokens_behind(self, browser):
+        """What puts the cookies into an answer holds the tokens, and goes with its request."""
+        for _ in range(3):
+            assert browser.log_in().status_code == 200
+        gc.collect()
+
+        functions = (one.__qualname__ for one in gc.get_objects() if type(one) is FunctionType)
+        assert [name for name in functions if name.startswith(f"{locations.set_cookies.__qualname__}.<locals>")] == []
+
     def test_what_came_by_cookie_is_answered_by_cookie(self, browser):
         """A refresh, a fresh login and a password change, without being asked."""
         before = browser.cookie(ACCESS), browser.cookie(REFRESH)

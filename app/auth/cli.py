@@ -46,15 +46,17 @@ def _in_batches(remove: Callable[[int], int]) -> int:
     Args:
         remove: at most so many rows, and says how many.
     """
-    removed, rows, began = 0, min(100, BATCH), time.monotonic()
-    while batch := remove(rows):
+    removed, rows = 0, min(100, BATCH)
+    while True:
+        began = time.perf_counter()
+        batch = remove(rows)
+        if not batch:
+            return removed
         db.session.commit()
         removed += batch
-        took = time.monotonic() - began
-        rows = max(1, min(BATCH, int(rows * STEP / took)))
+        took = time.perf_counter() - began
+        rows = max(1, min(BATCH, int(rows * STEP / max(took, STEP / BATCH))))
         time.sleep(took)  # as long again: SQLite's writers find the lock by looking now and then
-        began = time.monotonic()
-    return removed
 
 
 keys_cli = Group("keys", help="The keys that tokens are signed with: the key set file that JWT_KEYSET names.")
