@@ -13,7 +13,8 @@ from conftest import API, bearer, claims, error, log_in, me, refresh, sign_up, v
 from flask_jwt_extended import create_access_token, create_refresh_token, get_jwt, get_jwt_identity, jwt_required
 
 from app import create_app
-from app.auth import verification
+from app.auth import tokens, verification
+from app.auth.claims import write_token
 from app.auth.guards import login_required
 from app.auth.tokens import caller
 from app.database import utcnow
@@ -333,12 +334,11 @@ class TestVerification:
         ring = app.extensions["keys"]
         of_before = ring.current()
 
-        def encode_and_change(self, *args, **more):
+        def sign_and_change(*args):
             monkeypatch.setattr(ring, "_current", replace(of_before, keys={}, verified={}))
-            return signed(self, *args, **more)
+            return write_token(*args)
 
-        signed = jwt.PyJWT.encode
-        monkeypatch.setattr(jwt.PyJWT, "encode", encode_and_change)
+        monkeypatch.setattr(tokens, "write_token", sign_and_change)
         log_in(client, user.username)
 
         assert ring.current().verified == {}

@@ -10,12 +10,13 @@ from typing import Any, NamedTuple, Protocol, cast
 from uuid import UUID, uuid4
 
 from flask import Flask, Response, current_app, g
-from jwt import PyJWK, PyJWT, PyJWTError
+from jwt import PyJWK, PyJWTError
 from sqlalchemy import bindparam, exists, select
 from werkzeug.local import LocalProxy
 
 from app.auth import keys, locations
-from app.auth.key_set import KINDS
+from app.auth.claims import write_token
+from app.auth.key_set import KINDS, Key
 from app.auth.locations import check_csrf, csrf_value, find_token, set_cookies
 from app.auth.models import RevokedToken, Session
 from app.auth.verification import VerifiedToken, key_for, read_claims, remember, verify
@@ -62,7 +63,6 @@ class Grant(NamedTuple):
 
 
 caller = cast("Caller", LocalProxy(lambda: g.caller))
-_pyjwt = PyJWT()
 
 
 def is_anonymous() -> bool:
@@ -134,6 +134,7 @@ def issue_tokens(user: Identity, grant: Grant, *, fresh: bool, by_cookie: bool =
         "iss": current_app.config["JWT_ISSUER"],
         "aud": current_app.config["JWT_AUDIENCE"],
     }
+    key = keys.signing_key()
     issued = {"access": shared | {"type": "access", "fresh": fresh} | _life(uuid4(), now, expires)}
     if grant.refresh_jti is not None:
         # Nothing in it depends on the moment: whoever is resent the successor gets the same token.
@@ -143,18 +144,19 @@ def issue_tokens(user: Identity, grant: Grant, *, fresh: bool, by_cookie: bool =
     if by_cookie:
         for claims in issued.values():
             claims["csrf"] = csrf_value(UUID(claims["jti"]))
-        set_cookies({kind: (_sign(claims), claims["csrf"], claims["exp"] - now) for kind, claims in issued.items()})
+        set_cookies(
+            {kind: (_sign(claims, key), claims["csrf"], claims["exp"] - now) for kind, claims in issued.items()}
+        )
         return body
-    return {f"{kind}_token": _sign(claims) for kind, claims in issued.items()} | body
+    return {f"{kind}_token": _sign(claims, key) for kind, claims in issued.items()} | body
 
 
 def _life(jti: UUID, issued: int, expires: int) -> dict[str, Any]:
     return {"jti": str(jti), "iat": issued, "nbf": issued, "exp": expires}
 
 
-def _sign(claims: dict[str, Any]) -> str:
-    key = keys.signing_key()
-    token = _pyjwt.encode(claims, key.signing, headers={"kid": key.kid})
+def _sign(claims: dict[str, Any], key: Key) -> str:
+    token = write_token(claims, key.kid, key.signing)
     remember(token, claims, key)
     return token
 
