@@ -63,6 +63,7 @@ def engine_options(url: URL, threads: int, *, pooler: bool = False) -> dict[str,
             "pool_recycle": 1800,
         }
     if backend == "postgresql":
+        options["skip_autocommit_rollback"] = True  # where there is no transaction, there is none to take back
         options["connect_args"] = {"connect_timeout": 2, "tcp_user_timeout": 5000, "application_name": "latchkey"} | (
             {"prepare_threshold": None}  # the next transaction has another connection, or what others have prepared
             if pooler

@@ -1,22 +1,22 @@
 """The extensions, made once and bound to an application by `create_app()`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from functools import lru_cache
-from typing import Any, TypeVarTuple, cast
+from typing import Any, TypeVar, TypeVarTuple, cast
 
 import flask_sqlalchemy.session
 from flask_jwt_extended import JWTManager
 from flask_migrate import Migrate
 from flask_smorest import Api
 from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy import CursorResult, Engine, Insert, MetaData, Row, Select, UpdateBase
+from sqlalchemy import CursorResult, Executable, Insert, MetaData, Row, Select, UpdateBase
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import DeclarativeBase
 
 from app.connections import single_statement_options
 
 Columns = TypeVarTuple("Columns")
+Taken = TypeVar("Taken")
 
 
 class Base(DeclarativeBase):
@@ -66,11 +66,7 @@ def read_rows(statement: Select[*Columns], values: Mapping[str, Any]) -> Sequenc
         statement: selects columns, and has been made once.
         values: of its bound parameters.
     """
-    engine = _engine_beside()
-    if engine is None:
-        return db.session.execute(statement, values).all()
-    with engine.connect() as connection:
-        return connection.execute(statement, values).all()
+    return _run_alone(statement, values, lambda result: result.all())
 
 
 def write_alone(statement: UpdateBase, values: Mapping[str, Any]) -> int:
@@ -82,33 +78,39 @@ def write_alone(statement: UpdateBase, values: Mapping[str, Any]) -> int:
     Returns:
         The number of rows that it met.
     """
-    engine = _engine_beside()
-    if engine is None:
-        return execute_write(statement, values)
-    with engine.begin() as connection:
-        return connection.execute(statement, values).rowcount
+    return _run_alone(statement, values, lambda result: int(result.rowcount))
 
 
-def _engine_beside() -> Engine | None:
-    """What to ask beside the session; nothing, where the session itself is to be asked.
+def insert_alone(statement: Insert, values: Mapping[str, Any]) -> int:
+    """Run one INSERT of one row that is a transaction by itself, as `write_alone` does; the id of the row.
 
-    Whoever holds a connection never waits for a second, or all might wait for one another.
+    What takes more than one statement is the session's: all of it stands, or nothing.
     """
-    engine = _engine_of_single_statements(db.engine)
-    busy = db.session.registry.has() and db.session().in_transaction()
-    return None if busy else engine
+    return _run_alone(statement, values, lambda result: int(result.inserted_primary_key[0]))
 
 
-@lru_cache(maxsize=1)
-def _engine_of_single_statements(engine: Engine) -> Engine | None:
-    options = single_statement_options(engine.dialect.name)
-    return None if options is None else engine.execution_options(**options)
+def _run_alone(statement: Executable, values: Mapping[str, Any], take: Callable[[Any], Taken]) -> Taken:
+    """What is taken of the statement's result.
+
+    Whoever holds a connection never waits for a second, or all might wait for one
+    another: where the session is in the middle of something, it runs this too.
+    """
+    options = single_statement_options(db.engine.dialect.name)
+    if options is None or (db.session.registry.has() and db.session().in_transaction()):
+        return take(db.session.execute(statement, values))
+    with db.engine.connect() as connection:
+        if options:  # of the connection: those of an engine are events, which cost more
+            connection.execution_options(**options)
+        taken = take(connection.execute(statement, values))
+        if not options:
+            connection.commit()
+        return taken
 
 
-def insert_row(statement: Insert, values: Mapping[str, Any]) -> int:
-    """Run an INSERT of one row; the id that the database gave it."""
-    result = cast("CursorResult[Any]", db.session.execute(statement, values))
-    return cast("int", cast("Any", result.inserted_primary_key)[0])
+def commit_if_begun() -> None:
+    """Commit what was done with the session, if anything was; where nothing was, none is made for it."""
+    if db.session.registry.has():
+        db.session.commit()
 
 
 def execute_write(statement: UpdateBase, values: Mapping[str, Any] | None = None) -> int:

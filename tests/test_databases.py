@@ -4,11 +4,13 @@ import os
 
 import pytest
 from databases import ALL, ENDINGS, absent
-from sqlalchemy import create_engine, literal, select, text, update
+from sqlalchemy import create_engine, insert, literal, select, text, update
+from sqlalchemy.exc import IntegrityError
 
 from app import create_app
 from app.connections import database_url, engine_options
-from app.extensions import db, read_rows, write_alone
+from app.database import utcnow
+from app.extensions import commit_if_begun, db, insert_alone, read_rows, write_alone
 from app.users.models import User
 from config import TestingConfig
 
@@ -136,6 +138,59 @@ class TestPostgreSQL:
         config.DATABASE_URL, config.DATABASE_POOLER = "postgresql://h/d", True
 
         assert create_app(config).config["SQLALCHEMY_ENGINE_OPTIONS"]["connect_args"]["prepare_threshold"] is None
+
+
+class TestInsertAlone:
+    """One row that is a transaction by itself."""
+
+    @pytest.fixture
+    def row(self):
+        now = utcnow()
+        return {"username": "grace", "username_key": "g", "password_hash": "x", "created_at": now, "updated_at": now}
+
+    def test_it_stands_and_gives_its_id(self, app, row):
+        """With nothing left to commit; on MariaDB it is the session's to commit."""
+        with app.app_context():
+            made = insert_alone(insert(User.__table__), row)
+            stays = db.engine.dialect.name not in ("mysql", "mariadb")
+            assert db.engine.pool.checkedout() == (not stays)
+            if not stays:
+                commit_if_begun()
+            db.session.rollback()
+
+            assert db.session.scalar(select(User.id)) == made
+
+    def test_within_a_transaction_it_is_part_of_it(self, app, row):
+        """All of it stands, or nothing."""
+        with app.app_context():
+            db.session.add(User(username="ada", password_hash="x"))
+            db.session.flush()
+
+            assert insert_alone(insert(User.__table__), row) > 0
+            db.session.rollback()
+
+            assert db.session.scalars(select(User.username)).all() == []
+
+    def test_a_taken_name_takes_nothing_along(self, app, row):
+        """The connection goes back as it was, and the next request may write."""
+        with app.app_context():
+            insert_alone(insert(User.__table__), row)
+            commit_if_begun()
+            with pytest.raises(IntegrityError):
+                insert_alone(insert(User.__table__), row)
+            db.session.rollback()
+
+            assert db.engine.pool.checkedout() == 0
+            other = row | {"username": "ada", "username_key": "ada"}
+            assert insert_alone(insert(User.__table__), other) > 0
+
+
+def test_nothing_begun_is_nothing_to_commit(app):
+    """No session is made for it."""
+    with app.app_context():
+        commit_if_begun()
+
+        assert not db.session.registry.has()
 
 
 class TestWriteAlone:

@@ -35,7 +35,7 @@ from app.auth.tokens import Grant, caller, is_anonymous, issue_tokens
 from app.blueprint import Blueprint
 from app.database import unique_or, utcnow
 from app.errors import ApiError, Code, invalid
-from app.extensions import db, execute_write
+from app.extensions import commit_if_begun, db, execute_write
 from app.logs import log_event
 from app.schemas import MessageSchema
 from app.users.models import User
@@ -138,7 +138,7 @@ def refresh(_body: dict[str, str], args: dict[str, bool]) -> dict[str, Any]:
     """Exchange a refresh token for a new access token and the next refresh token."""
     by_cookie = _into_cookies(args)
     grant = exchange_refresh_token(caller)
-    db.session.commit()  # of what was removed in passing; and where the token was used before, its session's end
+    commit_if_begun()  # what was removed in passing; and where the token was used before, its session's end
     if grant is None:
         log_event("authn_token_reuse", level=WARNING)
         clear_cookies()

@@ -10,7 +10,7 @@ from app.blueprint import Blueprint
 from app.conditional import CREATED_HEADERS, conditional, created, require_match
 from app.database import ESCAPE, part, unique_or
 from app.errors import ApiError, Code
-from app.extensions import db, execute_write, insert_row
+from app.extensions import commit_if_begun, db, execute_write, insert_alone
 from app.http import query
 from app.idempotency.guards import idempotent, keep_answer
 from app.items.models import Item, name_key, new_item
@@ -86,11 +86,12 @@ def list_items(args: dict[str, Any]) -> tuple[Response, dict[str, str]]:
         args["q"] = part(name_key(q))
     if args.get("owner") == "me":
         args["owner"] = caller.id
-    items = _filtered(_NAMES if is_anonymous() else _ITEMS, *sorted(args))
+    anonymous = is_anonymous()
+    items = _filtered(_NAMES if anonymous else _ITEMS, *sorted(args))
     keys = _ORDERS[sort.removeprefix("-")]
     page = read_page(items, *keys, values=args, descending=sort.startswith("-"), **page_args)
     answer: dict[str, Any] = {"items": page.rows, "next_cursor": page.next_cursor}
-    if is_anonymous():
+    if anonymous:
         body = _NAME_PAGE.dump(answer | {"message": "More data available if you log in."})
     else:
         body = _PAGE.dump(answer)
@@ -107,9 +108,9 @@ def create_item(new: dict[str, Any]) -> Response:
     """Create an item of your own."""
     item = new_item(**new, owner_id=caller.id)
     with unique_or(ApiError(Code.item_exists)):
-        item["id"] = insert_row(_NEW_ITEM, item)
+        item["id"] = insert_alone(_NEW_ITEM, item)
     answer = keep_answer(created(_ITEM, item, url_for("items.get_item", item_id=item["id"])))
-    db.session.commit()
+    commit_if_begun()  # with a key: the item and its answer, or neither
     return answer
 
 
