@@ -13,7 +13,7 @@ from marshmallow import RAISE, Schema, ValidationError
 from webargs.flaskparser import FlaskParser
 
 from app.errors import ApiError, Code
-from app.http import query, read_json
+from app.http import query, read_body, read_json
 from app.openapi import describe
 
 View = TypeVar("View", bound=Callable[..., Any])
@@ -31,9 +31,9 @@ class StrictParser(FlaskParser):
 
     DEFAULT_UNKNOWN_BY_LOCATION = {**FlaskParser.DEFAULT_UNKNOWN_BY_LOCATION, "json": RAISE, "query": RAISE}  # noqa: RUF012
 
-    def load_json(self, req: Request, schema: Schema) -> Any:
+    def load_json(self, _req: Request, schema: Schema) -> Any:
         _require_utf8_query()
-        if getattr(schema, "BODY_IS_OPTIONAL", False) and not req.get_data():
+        if getattr(schema, "BODY_IS_OPTIONAL", False) and not read_body():
             return {}
         return read_json()
 

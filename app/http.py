@@ -6,7 +6,7 @@ import uuid
 from io import BytesIO
 from typing import Any
 
-from flask import Flask, Response, current_app, g, request
+from flask import Flask, Request, Response, current_app, g, request
 from gunicorn.http.errors import ParseException
 from werkzeug.datastructures import MultiDict
 from werkzeug.exceptions import NotFound
@@ -47,7 +47,7 @@ def init_app(app: Flask) -> None:
     app.json.ensure_ascii = False  # type: ignore[attr-defined]  # the attributes are the default provider's
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.before_request(_name_request)
-    app.before_request(_read_body)
+    app.before_request(_receive_body)
     app.after_request(_add_headers)
 
 
@@ -61,22 +61,24 @@ def _new_id() -> str:
     return str(uuid.UUID(int=random.getrandbits(128), version=4))
 
 
-def _read_body() -> None:
+def _receive_body() -> None:
     """Read the whole body, or refuse it: nothing behind this can be cut short, too large or late.
 
     Straight from the server: Werkzeug's stream stops at the limit without a word where no
     length was declared (a chunked body), and takes a client that is slow for one that is gone.
     """
-    if request.routing_exception is not None:
+    this = _request_itself()
+    environ = this.environ
+    if this.routing_exception is not None:
         return  # the path and the method are judged before the body
-    limit: int = current_app.config["MAX_CONTENT_LENGTH"]
-    declared = request.content_length
-    if declared is None and not request.environ.get("wsgi.input_terminated"):
+    declared = this.content_length
+    if declared is None and not environ.get("wsgi.input_terminated"):
         return  # no body
+    limit: int = current_app.config["MAX_CONTENT_LENGTH"]
     if declared is not None and declared > limit:
         raise ApiError(Code.payload_too_large)
     try:
-        body = request.environ["wsgi.input"].read(limit + 1 if declared is None else declared)
+        body = environ["wsgi.input"].read(limit + 1 if declared is None else declared)
     except (BlockingIOError, TimeoutError):
         raise ApiError(Code.request_timeout) from None
     except (ParseException, OSError):
@@ -85,8 +87,20 @@ def _read_body() -> None:
         raise ApiError(Code.payload_too_large)
     if declared is not None and len(body) < declared:
         raise ApiError(Code.bad_request, "The body breaks off.")
-    request.environ["wsgi.input"] = BytesIO(body)
-    request.environ["CONTENT_LENGTH"] = str(len(body))
+    environ["wsgi.input"] = BytesIO(body)
+    environ["CONTENT_LENGTH"] = str(len(body))
+    g.body = body
+
+
+def _request_itself() -> Request:
+    """For whoever asks it for several things: the proxy looks for it each time."""
+    return request._get_current_object()  # type: ignore[attr-defined,no-any-return]  # noqa: SLF001 -- Werkzeug's way
+
+
+def read_body() -> bytes:
+    """The whole body of this request; empty, where none came."""
+    body: bytes = g.get("body", b"")
+    return body
 
 
 def read_json() -> Any:
@@ -101,12 +115,12 @@ def read_json() -> Any:
 
 
 def _parse_json() -> Any:
-    body = request.get_data()
-    if body or request.content_type:
-        charset = request.mimetype_params.get("charset", "utf-8")
-        if request.mimetype != "application/json" or charset.lower() not in ("utf-8", "utf8"):
+    body, this = read_body(), _request_itself()
+    if body or this.content_type:
+        charset = this.mimetype_params.get("charset", "utf-8")
+        if this.mimetype != "application/json" or charset.lower() not in ("utf-8", "utf8"):
             raise ApiError(Code.unsupported_media_type)
-        if request.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
+        if this.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
             # Never inflated: a thousand times the limit may be in it.  RFC 9110 sections 12.5.3 and 15.5.16.
             raise ApiError(
                 Code.unsupported_media_type, "The body must not be encoded.", headers={"Accept-Encoding": "identity"}

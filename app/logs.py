@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 from blinker import Namespace
-from flask import Flask, Response, current_app, g, has_app_context, has_request_context, request
+from flask import Flask, Request, Response, current_app, g, has_app_context, has_request_context, request
 from pythonjsonlogger.json import JsonFormatter
 
 QUERY = re.compile(r"\?\S+")
@@ -123,7 +123,8 @@ def _log_request(response: Response) -> Response:
         return response
     duration_ms = round((now - g.started) * 1000, 1)
     caller = g.get("caller")
-    method, path, rule = request.method, request.path, request.url_rule
+    this: Request = request._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001 -- found once, not each time
+    method, path, rule = this.method, this.path, this.url_rule
     left_out = sampler.take_left_out()
     _access.info(
         "%s %s %s %s ms%s",
@@ -140,7 +141,7 @@ def _log_request(response: Response) -> Response:
             "duration_ms": duration_ms,
             "user_id": caller.id if caller else None,
             "session_id": str(caller.session_id) if caller else None,
-            "ip_address": request.remote_addr,
+            "ip_address": this.remote_addr,
             **({"left_out": left_out} if left_out else {}),
         },
     )

@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 
 from flask import request
 from itsdangerous import BadData, URLSafeSerializer
-from sqlalchemy import Integer, Row, Select, bindparam
+from sqlalchemy import Integer, Select, bindparam
 
 from app.auth.keys import derivation_secrets
 from app.database import Money, UTCDateTime, rows_behind
@@ -31,7 +31,7 @@ _READERS: dict[type, Any] = {Money: Decimal, UTCDateTime: datetime.fromisoformat
 
 
 class Page(NamedTuple):
-    rows: list[Row[Any]]
+    rows: list[dict[str, Any]]  # by the names of the columns
     next_cursor: str | None
 
     @property
@@ -73,9 +73,10 @@ def read_page(
     dialect = db.engine.dialect.name
     ordered = _ordered(statement, keys, behind=cursor is not None, descending=descending, dialect=dialect)
     found = read_rows(ordered, parameters)
-    rows = list(found[:limit])
+    names = found[0]._fields if found else ()
+    rows = [dict(zip(names, row, strict=True)) for row in found[:limit]]
     more = len(found) > limit
-    return Page(rows, _encode(order, [getattr(rows[-1], key.key) for key in keys]) if more else None)
+    return Page(rows, _encode(order, [rows[-1][key.key] for key in keys]) if more else None)
 
 
 @lru_cache(maxsize=128)
@@ -90,20 +91,21 @@ def _ordered(
     )
 
 
-def _signer() -> URLSafeSerializer:
+@lru_cache(maxsize=1)
+def _signer(secrets: tuple[bytes, ...]) -> URLSafeSerializer:
     """Signs, so that nobody can ask to begin where no page of ours has ended."""
     options = {"key_derivation": "hmac", "digest_method": hashlib.sha256}
-    return URLSafeSerializer(derivation_secrets(), salt="cursor", signer_kwargs=options)
+    return URLSafeSerializer(list(secrets), salt="cursor", signer_kwargs=options)
 
 
 def _encode(order: list[Any], place: list[Any]) -> str:
     written = [value if isinstance(value, int | str) else str(value) for value in place]
-    return str(_signer().dumps([order, written]))
+    return str(_signer(derivation_secrets()).dumps([order, written]))
 
 
 def _decode(cursor: str, order: list[Any], keys: tuple[Any, ...]) -> list[Any]:
     try:
-        its_order, place = _signer().loads(cursor)
+        its_order, place = _signer(derivation_secrets()).loads(cursor)
     except BadData:
         raise _not_a_cursor() from None
     if its_order != order:

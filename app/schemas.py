@@ -122,12 +122,15 @@ class RowSchema(Schema):
 
     def dump(self, obj: Any, *, many: bool | None = None) -> Any:
         if self.many if many is None else many:
-            return [self.dump(row, many=False) for row in obj]
+            return [self._show(row) for row in obj]
         if isinstance(obj, LocalProxy):
             obj = obj._get_current_object()  # noqa: SLF001 -- as Werkzeug's manual has it: once, not for each field
-        get = obj.__getitem__ if type(obj) is dict else partial(getattr, obj)
+        return self._show(obj)
+
+    def _show(self, row: Any) -> dict[str, Any]:
+        get = row.__getitem__ if type(row) is dict else partial(getattr, row)
         return {
-            name: get(attribute) if form is None else form(get(attribute), name, obj)
+            name: get(attribute) if form is None else form(get(attribute), name, row)
             for name, attribute, form in self._shown
         }
 

@@ -80,10 +80,10 @@ class KeySet:
     verified: dict[str, Any] = field(default_factory=dict)  # tokens that these keys have verified, by their texts
 
     @cached_property
-    def derivation_secrets(self) -> list[bytes]:
+    def derivation_secrets(self) -> tuple[bytes, ...]:
         """One secret of each key, the one of the key that signs at the end."""
         others = [key for kid, key in self.keys.items() if kid != self.signing_kid]
-        return [_secret_of(key) for key in (*others, self.keys[self.signing_kid])]
+        return tuple(_secret_of(key) for key in (*others, self.keys[self.signing_kid]))
 
 
 def _secret_of(key: Key) -> bytes:

@@ -144,7 +144,7 @@ def public_keys() -> list[dict[str, Any]]:
     return [key.public for key in ring().current().keys.values() if key.public]
 
 
-def derivation_secrets() -> list[bytes]:
+def derivation_secrets() -> tuple[bytes, ...]:
     """One secret of each key in force, the one of the key that signs at the end.
 
     For what is signed but is no token: derive a key of its own from it.  Every

@@ -11,7 +11,7 @@ from flask import Flask, Response, after_this_request, current_app, g, request
 from werkzeug.datastructures import MultiDict
 
 from app.errors import ApiError, Code
-from app.http import read_json
+from app.http import read_body, read_json
 from app.logs import log_event
 
 QUERY_NAME = "jwt"
@@ -98,7 +98,7 @@ def _from_header() -> str | None:
 
 
 def _from_body(name: str) -> str | None:
-    if not request.get_data():
+    if not read_body():
         return None
     try:
         body = read_json()

@@ -71,7 +71,7 @@ class SessionSchema(RowSchema):
 
 
 class SessionsSchema(Schema):
-    sessions = fields.List(fields.Nested(SessionSchema), required=True)
+    sessions = fields.Nested(SessionSchema, many=True, required=True)
 
 
 class EndSessionsArgs(Schema):

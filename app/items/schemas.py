@@ -44,7 +44,7 @@ class ItemSchema(RowSchema):
 
 
 class ItemPageSchema(Schema):
-    items = fields.List(fields.Nested(ItemSchema), required=True)
+    items = fields.Nested(ItemSchema, many=True, required=True)
     next_cursor = NextCursor()
 
 
@@ -57,7 +57,7 @@ class ItemNameSchema(RowSchema):
 class ItemNamePageSchema(Schema):
     """The page that a stranger gets: `message` tells it from the other one."""
 
-    items = fields.List(fields.Nested(ItemNameSchema), required=True)
+    items = fields.Nested(ItemNameSchema, many=True, required=True)
     next_cursor = NextCursor()
     message = fields.String(
         required=True,

@@ -93,7 +93,7 @@ class UserPageArgs(PageArgs):
 
 
 class UserPageSchema(Schema):
-    users = fields.List(fields.Nested(UserSchema), required=True)
+    users = fields.Nested(UserSchema, many=True, required=True)
     next_cursor = NextCursor()
 
 
