@@ -21,6 +21,7 @@ from app.auth.schemas import (
     TokensSchema,
 )
 from app.auth.service import (
+    Account,
     Client,
     end_session,
     end_sessions,
@@ -59,7 +60,7 @@ def _into_cookies(args: dict[str, bool]) -> bool:
     return args["use_cookies"] or came_by_cookie()
 
 
-def _start_login(user: User) -> Grant:
+def _start_login(user: Account | User) -> Grant:
     return start_session(user, _client(), lasts=current_app.config["JWT_REFRESH_TOKEN_EXPIRES"])
 
 

@@ -6,16 +6,16 @@ from logging import WARNING
 from typing import Any, NamedTuple, cast
 
 from flask import current_app
-from sqlalchemy import ColumnElement, Table, and_, bindparam, delete, or_, select, update
+from sqlalchemy import Select, Table, and_, bindparam, delete, insert, or_, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.auth.models import IP_ADDRESS_LENGTH, USER_AGENT_LENGTH, RevokedToken, Session
 from app.auth.pruning import prune_in_passing
-from app.auth.throttle import attempt_key, forget_failures, give_back_attempt, reserve_attempt
+from app.auth.throttle import attempt_key, forget_failures, give_back_attempt, make_room, reserve_attempt
 from app.auth.tokens import Caller, Grant
 from app.database import unique_or, utcnow
 from app.errors import ApiError, Code
-from app.extensions import db, execute_write, write_alone
+from app.extensions import db, execute_write, read_rows, write_alone
 from app.logs import log_event
 from app.users.models import User, username_key
 from app.users.passwords import hash_password, is_outdated, place_for_hashing, verify_password
@@ -28,7 +28,27 @@ class Client(NamedTuple):
     ip_address: str | None
 
 
-def verify_login(username: str, password: str, client: Client) -> User:
+class Account(NamedTuple):
+    """A user whose password was verified, as they were then."""
+
+    id: int
+    username: str
+    username_key: str
+    password_hash: str
+    password_version: int
+    is_admin: bool
+    is_active: bool
+    created_at: datetime
+    updated_at: datetime
+
+
+_users = cast("Table", User.__table__)
+_ACCOUNT = select(*(_users.c[name] for name in Account._fields))
+_BY_NAME = _ACCOUNT.where(_users.c.username_key == bindparam("name"))
+_BY_ID = _ACCOUNT.where(_users.c.id == bindparam("id"))
+
+
+def verify_login(username: str, password: str, client: Client) -> Account:
     """The active user of that name and password.
 
     Raises:
@@ -37,33 +57,32 @@ def verify_login(username: str, password: str, client: Client) -> User:
     """
     key = username_key(username)
     with place_for_hashing():  # first of all: whom there is no room for costs nothing more
-        user = _find(User.username_key == key)
+        user = _find(_BY_NAME, name=key)
         if user is not None and user.username_key != key:
             user = None  # MariaDB finds `grace` for `grace ` too
         return _verify(user, key, password, client)
 
 
-def replace_password(caller: Caller, current: str, new: str, client: Client) -> User:
+def replace_password(caller: Caller, current: str, new: str, client: Client) -> Account:
     """Verify the caller's password and replace it; every session that began with it is still to be ended.
 
     Raises:
         ApiError: as `verify_login` does.
     """
     with place_for_hashing():  # for both hashes: who has got as far as the second one is not sent away
-        user = _verify(_find(User.id == caller.id), caller.username, current, client)
+        user = _verify(_find(_BY_ID, id=caller.id), caller.username, current, client)
         password_hash = hash_password(new)
-    _hold(user, password_hash=password_hash, password_version=User.password_version + 1)
-    user.password_version += 1
-    return user
+    _hold(user, password_hash=password_hash, password_version=user.password_version + 1)
+    return user._replace(password_hash=password_hash, password_version=user.password_version + 1)
 
 
-def _find(criterion: ColumnElement[bool]) -> User | None:
-    user = db.session.scalar(select(User).where(criterion))
-    db.session.close()  # a hash takes long: meanwhile the connection is another request's
-    return user
+def _find(statement: Select[*tuple[Any, ...]], **values: Any) -> Account | None:
+    rows = read_rows(statement, values)
+    db.session.remove()  # a hash takes long: meanwhile the connection, where there is one, is another request's
+    return Account(*rows[0]) if rows else None
 
 
-def _verify(user: User | None, name: str, password: str, client: Client) -> User:
+def _verify(user: Account | None, name: str, password: str, client: Client) -> Account:
     # Under the account, not its name: neither a rename nor another spelling begins a new count.
     attempt = attempt_key(f"user {user.id}" if user else f"name {name}", client.ip_address)
     try:
@@ -78,6 +97,7 @@ def _verify(user: User | None, name: str, password: str, client: Client) -> User
         raise
     if user is None or not known or not user.is_active:
         log_event("authn_login_fail", level=WARNING, user_id=user.id if user else None)
+        make_room()
         raise ApiError(Code.invalid_credentials)
     forget_failures(attempt)
     if is_outdated(user.password_hash):
@@ -85,7 +105,7 @@ def _verify(user: User | None, name: str, password: str, client: Client) -> User
     return user
 
 
-def _renew_hash(user: User, password: str) -> None:
+def _renew_hash(user: Account, password: str) -> None:
     """Store a hash with the parameters of now.  Whatever keeps it from that, the login goes on."""
     try:
         renewed = hash_password(password)
@@ -99,26 +119,33 @@ def _renew_hash(user: User, password: str) -> None:
         current_app.logger.warning("A password hash could not be renewed: %s", type(error).__name__)
 
 
-def _hold(user: User, **changes: Any) -> None:
+_HOLD = (
+    update(_users)
+    .where(_users.c.id == bindparam("held"), _users.c.password_version == bindparam("seen"), _users.c.is_active)
+    .values(updated_at=_users.c.updated_at)
+)
+
+
+def _hold(user: Account | User, **changes: Any) -> None:
     """Keep the user's row to ourselves until the commit, if the password is still the one that was verified.
 
     A login that began before a password change or a deactivation cannot end
     in a session after it: one of the two waits here, and finds the other done.
     """
-    held = execute_write(
-        update(User)
-        .where(User.id == user.id, User.password_version == user.password_version, User.is_active)
-        .values(updated_at=User.updated_at, **changes)
-    )
-    if not held:
+    hold = _HOLD.values(changes) if changes else _HOLD
+    if not execute_write(hold, {"held": user.id, "seen": user.password_version}):
         raise ApiError(Code.invalid_credentials)
 
 
-def start_session(user: User, client: Client, *, lasts: int, renewable: bool = True) -> Grant:
+_sessions = cast("Table", Session.__table__)
+_NEW_SESSION = insert(_sessions)
+
+
+def start_session(user: Account | User, client: Client, *, lasts: int, renewable: bool = True) -> Grant:
     """A new session of a user whose password was just verified.
 
     Args:
-        user: as `verify_login` gave it.
+        user: as `verify_login` gave it, or one that was just made.
         client: for the list of sessions.
         lasts: seconds until it ends for good.
         renewable: whether it has a refresh token.
@@ -126,24 +153,21 @@ def start_session(user: User, client: Client, *, lasts: int, renewable: bool = T
     _hold(user)
     now = utcnow()
     grant = Grant(uuid.uuid4(), uuid.uuid4() if renewable else None, now, now + timedelta(seconds=lasts))
-    db.session.add(
-        Session(
-            id=grant.session_id,
-            user_id=user.id,
-            refresh_jti=grant.refresh_jti,
-            created_at=now,
-            last_used_at=now,
-            expires_at=grant.expires_at,
-            user_agent=client.user_agent and client.user_agent[:USER_AGENT_LENGTH],
-            ip_address=client.ip_address and client.ip_address[:IP_ADDRESS_LENGTH],
-        )
-    )
-    db.session.flush()
+    row = {
+        "id": grant.session_id,
+        "user_id": user.id,
+        "refresh_jti": grant.refresh_jti,
+        "created_at": now,
+        "last_used_at": now,
+        "expires_at": grant.expires_at,
+        "user_agent": client.user_agent and client.user_agent[:USER_AGENT_LENGTH],
+        "ip_address": client.ip_address and client.ip_address[:IP_ADDRESS_LENGTH],
+    }
+    db.session.execute(_NEW_SESSION, row)
     prune_in_passing()
     return grant
 
 
-_sessions = cast("Table", Session.__table__)
 _EXCHANGE = (  # one atomic write: of several at once one meets the row
     update(_sessions)
     .where(_sessions.c.id == bindparam("session"), _sessions.c.refresh_jti == bindparam("exchanged"))

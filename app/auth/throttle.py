@@ -3,11 +3,12 @@
 import hashlib
 import ipaddress
 import math
-from datetime import datetime, timedelta
-from typing import Any
+from datetime import timedelta
+from functools import cache
+from typing import Any, cast
 
 from flask import current_app
-from sqlalchemy import Insert, case, delete, literal, select, update
+from sqlalchemy import Insert, Table, bindparam, case, delete, select, update
 from sqlalchemy.dialects import mysql, postgresql, sqlite
 
 from app.auth.models import FailedLogin
@@ -18,7 +19,7 @@ from app.extensions import db
 
 IPV6_NETWORK = 64  # bits: what one subscriber has (RFC 6177); with single addresses nobody would ever be stopped
 NAT64 = ipaddress.ip_network("64:ff9b::/96")  # all of IPv4, as IPv6 networks write it (RFC 6052)
-PRUNE_A_FEW = 2  # rows that a new counter takes away: more than it adds
+PRUNE_A_FEW = 2  # rows that a failed login takes away: more than it adds
 
 
 def attempt_key(who: str, address: str | None) -> str:
@@ -42,6 +43,31 @@ def _network(address: str | None) -> str:
     return str(parsed)
 
 
+_table = cast("Table", FailedLogin.__table__)
+_failed = _table.c
+_COUNT = select(_failed.attempts, _failed.expires_at).where(_failed.key == bindparam("counted"))
+
+
+@cache
+def _reservation(dialect: str) -> Insert:
+    """One statement that counts, begins anew where the time is over, and stops one above the limit."""
+    over = _failed.expires_at <= bindparam("now", type_=UTCDateTime)
+    stopped = _failed.attempts > bindparam("limit")
+    changes: dict[str, Any] = {
+        # In this order: MariaDB sets one after the other, and the first must see the old end.
+        "attempts": case((over, 1), (stopped, _failed.attempts), else_=_failed.attempts + 1),
+        "expires_at": case((over, bindparam("until", type_=UTCDateTime)), else_=_failed.expires_at),
+    }
+    if dialect in ("mysql", "mariadb"):
+        return mysql.insert(_table).on_duplicate_key_update(list(changes.items()))
+    insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
+    return (
+        insert(_table)
+        .on_conflict_do_update(index_elements=["key"], set_=changes)
+        .returning(_failed.attempts, _failed.expires_at)
+    )
+
+
 def reserve_attempt(key: str) -> None:
     """Take one of the attempts that are left, before anything is tried: parallel guesses cannot pass.
 
@@ -51,46 +77,36 @@ def reserve_attempt(key: str) -> None:
         ApiError: 429 `too_many_attempts`, with the seconds until the count begins anew.
     """
     limit, now = current_app.config["LOGIN_ATTEMPTS"], utcnow()
-    with db.engine.begin() as connection:
-        connection.execute(_reservation(connection.dialect.name, key, limit, now))
-        row = connection.execute(
-            select(FailedLogin.attempts, FailedLogin.expires_at).where(FailedLogin.key == key)
-        ).one()
-        if row.attempts == 1:
-            remove_expired(connection.execute, FailedLogin.key, FailedLogin.expires_at, now, PRUNE_A_FEW)
-    if row.attempts > limit:
-        seconds = max(1, math.ceil((row.expires_at - utcnow()).total_seconds()))
-        raise ApiError(Code.too_many_attempts, headers={"Retry-After": str(seconds)})
-
-
-def _reservation(dialect: str, key: str, limit: int, now: datetime) -> Insert:
-    """One statement that counts, begins anew where the time is over, and stops one above the limit."""
     until = now + timedelta(seconds=current_app.config["LOGIN_WINDOW"])
-    over = FailedLogin.expires_at <= now
-    stopped = FailedLogin.attempts > limit
-    changes: dict[str, Any] = {
-        # In this order: MariaDB sets one after the other, and the first must see the old end.
-        "attempts": case((over, 1), (stopped, FailedLogin.attempts), else_=FailedLogin.attempts + 1),
-        "expires_at": case((over, literal(until, UTCDateTime())), else_=FailedLogin.expires_at),
-    }
-    first = {"key": key, "attempts": 1, "expires_at": until}
-    if dialect in ("mysql", "mariadb"):
-        return mysql.insert(FailedLogin).values(first).on_duplicate_key_update(list(changes.items()))
-    insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
-    return insert(FailedLogin).values(first).on_conflict_do_update(index_elements=["key"], set_=changes)
+    values = {"key": key, "attempts": 1, "expires_at": until, "now": now, "limit": limit, "until": until}
+    with db.engine.begin() as connection:
+        counted = connection.execute(_reservation(connection.dialect.name), values)
+        if not counted.returns_rows:  # on MariaDB and MySQL
+            counted = connection.execute(_COUNT, {"counted": key})
+        attempts, expires_at = counted.one()
+    if attempts > limit:
+        seconds = max(1, math.ceil((expires_at - utcnow()).total_seconds()))
+        raise ApiError(Code.too_many_attempts, headers={"Retry-After": str(seconds)})
 
 
 def give_back_attempt(key: str) -> None:
     """Undo a reservation: nothing was tried, because we were not able to."""
     limit = current_app.config["LOGIN_ATTEMPTS"]
-    within = case((FailedLogin.attempts > limit, limit), else_=FailedLogin.attempts)
+    within = case((_failed.attempts > limit, limit), else_=_failed.attempts)
     with db.engine.begin() as connection:
-        connection.execute(
-            update(FailedLogin).where(FailedLogin.key == key, FailedLogin.attempts > 0).values(attempts=within - 1)
-        )
+        connection.execute(update(_table).where(_failed.key == key, _failed.attempts > 0).values(attempts=within - 1))
+
+
+_FORGET = delete(_table).where(_failed.key == bindparam("forgotten"))
 
 
 def forget_failures(key: str) -> None:
     """Clear the count: the password was right, whatever becomes of the login."""
     with db.engine.begin() as connection:
-        connection.execute(delete(FailedLogin).where(FailedLogin.key == key))
+        connection.execute(_FORGET, {"forgotten": key})
+
+
+def make_room() -> None:
+    """Remove more counters whose time is over than a failed login has added."""
+    with db.engine.begin() as connection:
+        remove_expired(connection.execute, FailedLogin.key, FailedLogin.expires_at, utcnow(), PRUNE_A_FEW)
