@@ -20,6 +20,8 @@ View = TypeVar("View", bound=Callable[..., Any])
 
 
 def _require_utf8_query() -> None:
+    if not request.query_string:
+        return
     try:
         unquote_to_bytes(request.query_string).decode("utf-8")
     except UnicodeDecodeError:

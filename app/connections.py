@@ -43,11 +43,13 @@ def engine_options(url: URL, threads: int, *, pooler: bool = False) -> dict[str,
         pooler: whether what answers there lends connections, each for one transaction.
     """
     backend = url.get_backend_name()
+    listens = CAN_LISTEN and url.get_driver_name() == "psycopg"
     options: dict[str, Any] = {
         "hide_parameters": True,  # a statement's values, hashes among them, never reach a log
-        # A restart of the database costs no request. PostgreSQL is listened to instead (`_replace_dead`), which costs
-        # less, and a file of SQLite does not go away.
-        "pool_pre_ping": backend != "sqlite" and not (backend == "postgresql" and CAN_LISTEN),
+        # A restart of the database costs no request. PostgreSQL is listened to instead, which costs less, and a file of
+        # SQLite does not go away.
+        "pool_pre_ping": backend != "sqlite" and not listens,
+        "pool_events": [(_replace_dead, "checkout")] if listens else [],
     }
     if backend == "sqlite":
         # sqlite3 begins a transaction at the first write, and so at once as a writer: a transaction
@@ -92,15 +94,12 @@ def _prepare_sqlite(connection: DBAPIConnection, _record: object) -> None:
             connection.execute(f"PRAGMA {pragma}")
 
 
-@event.listens_for(Engine, "checkout")
 def _replace_dead(connection: Any, _record: object, _proxy: object) -> None:
     """Replace a connection that its server has ended, and every other of its pool.
 
     A server has nothing to say to a connection that rests. Only where there is
     something to be read is it asked, and so no request pays for a question.
     """
-    if not CAN_LISTEN or not hasattr(connection, "pgconn"):
-        return
     listening = select.poll()
     listening.register(connection.fileno(), select.POLLIN)
     if not listening.poll(0):

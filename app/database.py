@@ -47,7 +47,10 @@ def utcnow() -> datetime:
 
 
 class UTCDateTime(TypeDecorator[datetime]):
-    """An instant.  Takes aware datetimes of any zone, gives aware ones in UTC, to the microsecond."""
+    """An instant.  Takes aware datetimes of any zone, gives aware ones in UTC, to the microsecond.
+
+    By `combine`, which puts a zone to a time and takes it away in a quarter of the time of `replace`.
+    """
 
     impl = DateTime(timezone=True).with_variant(mysql.DATETIME(fsp=6), "mysql", "mariadb")
     cache_ok = True
@@ -58,14 +61,14 @@ class UTCDateTime(TypeDecorator[datetime]):
         if value.tzinfo is None:
             raise ValueError("a naive datetime is no instant")
         instant = value.astimezone(UTC)
-        return instant if dialect.name == "postgresql" else instant.replace(tzinfo=None)
+        return instant if dialect.name == "postgresql" else datetime.combine(instant, instant.time())
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
         if value is None:
             return None
         if dialect.name == "postgresql":
             return value.astimezone(UTC)
-        return datetime.combine(value, value.time(), UTC)  # `replace(tzinfo=UTC)`, in a quarter of the time
+        return datetime.combine(value, value.time(), UTC)
 
 
 class Money(TypeDecorator[Decimal]):

@@ -29,7 +29,7 @@ class Client(NamedTuple):
 
 
 class Account(NamedTuple):
-    """A user whose password was verified, as they were then."""
+    """A user as they were when a password came for them."""
 
     id: int
     username: str
