@@ -1,0 +1,114 @@
+"""A long mixed load on the running server: what fails, how long answers take, and what its processes gather meanwhile.
+
+    python bench/soak.py [--minutes 30] [--share 0.5] [--users 1000] [--database postgresql://…]
+
+Four of five are reads: who am I, a page of items, one item. The others create and refresh, each user with own tokens.
+First as much as the server takes, for a few seconds; then the given share of that, for the given time. Memory, open
+files and threads are read every ten seconds; what they have grown by is counted from the end of the first tenth.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from serving import ROOT, Server, serving
+
+from bench import accounts, fill
+
+sys.path.append(str(ROOT / "tests"))
+
+CONNECTIONS = 32
+TRIAL = 10  # seconds
+OF_THE_TRIAL = 100  # users
+EVERY = 10  # seconds between two readings
+
+
+class Reading(NamedTuple):
+    """What the server's processes hold."""
+
+    memory_mb: float
+    files: int
+    threads: int
+
+
+def read(server: Server) -> Reading:
+    every = [server.process, *server.process.children(recursive=True)]
+    return Reading(server.use().memory_mb, sum(one.num_fds() for one in every), sum(one.num_threads() for one in every))
+
+
+def load(server: Server, users: list[dict[str, str]], seconds: float, rate: float | None) -> dict[str, Any]:
+    """What autocannon saw in so many seconds, at so many requests a second or as many as there can be."""
+    task = {"url": server.url, "operation": "mix", "connections": CONNECTIONS, "seconds": seconds, "rate": rate,
+            "tokens": users, "run": f"{time.time():.0f}"}  # fmt: skip
+    program = ["node", ROOT / "bench" / "load" / "load.mjs"]
+    done = subprocess.run(program, input=json.dumps(task), capture_output=True, text=True, check=True)
+    seen: dict[str, Any] = json.loads(done.stdout)
+    return seen
+
+
+def soak(server: Server, arguments: argparse.Namespace) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        users = [user for [user] in pool.map(lambda _: accounts(server, 1), range(OF_THE_TRIAL + arguments.users))]
+    for user in users:
+        user["fresh"] = user["access"]
+    fill(server, users[0]["access"])
+    most = load(
+        server, users[:OF_THE_TRIAL], TRIAL, None
+    )  # cut off in mid-refresh, they are not used again
+    rate = most["good"] / most["seconds"] * arguments.share
+    print(f"As much as it takes: {most['good'] / most['seconds']:.0f} requests a second; now {rate:.0f}.", flush=True)
+
+    readings: list[Reading] = []
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.wait(EVERY):
+            readings.append(read(server))
+
+    watching = threading.Thread(target=watch)
+    watching.start()
+    before = server.use()
+    seen = load(server, users[OF_THE_TRIAL:], arguments.minutes * 60, rate)
+    after = server.use()
+    over.set()
+    watching.join()
+
+    number = seen["good"] + seen["bad"]
+    cpu = (after.cpu_s - before.cpu_s) / number * 1000
+    answers = ", ".join(f"{status}: {counted['count']}" for status, counted in seen["statuses"].items())
+    print(f"{number} requests in {seen['seconds'] / 60:.1f} min: {answers}; not answered: {seen['unanswered']}")
+    print(f"{cpu:.2f} ms CPU, p50 {seen['p50_ms']} ms, p99 {seen['p99_ms']} ms, longest {seen['max_ms']} ms")
+    warm, end = readings[len(readings) // 10], readings[-1]
+    for name in Reading._fields:
+        first, last = getattr(warm, name), getattr(end, name)
+        most_of_all = max(getattr(one, name) for one in readings)
+        print(f"{name}: {first:.0f}, at the end {last:.0f} ({last / first - 1:+.1%}), at most {most_of_all:.0f}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--minutes", type=float, default=30)
+    parser.add_argument("--share", type=float, default=0.5, help="of what the server takes")
+    parser.add_argument("--users", type=int, default=1000)
+    parser.add_argument("--database", help="a PostgreSQL where databases may be made; SQLite without one")
+    arguments = parser.parse_args()
+    from databases import database_on  # noqa: PLC0415 -- of the tests
+
+    os.environ["JWT_ACCESS_TOKEN_EXPIRES"] = "86400"  # noqa: S105 -- so that nobody has to log in anew
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        url = stack.enter_context(database_on(arguments.database)) if arguments.database else f"sqlite:///{folder}/s.db"
+        soak(stack.enter_context(serving("latchkey", "wsgi:app", url)), arguments)
+
+
+if __name__ == "__main__":
+    main()
