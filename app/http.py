@@ -3,10 +3,11 @@
 import random
 import re
 import uuid
+from collections.abc import Iterable
 from io import BytesIO
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from flask import Flask, Request, Response, current_app, g, request
+from flask import Flask, Request, Response, current_app, g, has_app_context, request
 from gunicorn.http.errors import ParseException
 from werkzeug.datastructures import MultiDict
 from werkzeug.exceptions import NotFound
@@ -15,6 +16,9 @@ from werkzeug.routing import IntegerConverter
 from app.database import MAX_ID
 from app.errors import ApiError, Code
 from app.strict_json import NotStrictError, strict_json
+
+if TYPE_CHECKING:  # not there when the program runs
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
@@ -46,9 +50,23 @@ def init_app(app: Flask) -> None:
     app.url_map.merge_slashes = False  # `//` is another path, not a redirect in HTML
     app.json.ensure_ascii = False  # type: ignore[attr-defined]  # the attributes are the default provider's
     app.json.sort_keys = False  # type: ignore[attr-defined]
+    app.wsgi_app = _by_itself(app)  # type: ignore[assignment,method-assign]
     app.before_request(_name_request)
     app.before_request(_receive_body)
     app.after_request(_add_headers)
+
+
+def _by_itself(app: Flask) -> "WSGIApplication":
+    """A request that a test sends from within an application context would share its `g` with the one before."""
+    inner = app.wsgi_app
+
+    def application(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        if not has_app_context():
+            return inner(environ, start_response)
+        with app.app_context():
+            return inner(environ, start_response)
+
+    return application
 
 
 def _name_request() -> None:

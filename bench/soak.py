@@ -61,9 +61,7 @@ def soak(server: Server, arguments: argparse.Namespace) -> None:
     for user in users:
         user["fresh"] = user["access"]
     fill(server, users[0]["access"])
-    most = load(
-        server, users[:OF_THE_TRIAL], TRIAL, None
-    )  # cut off in mid-refresh, they are not used again
+    most = load(server, users[:OF_THE_TRIAL], TRIAL, None)  # cut off in mid-refresh, they are not used again
     rate = most["good"] / most["seconds"] * arguments.share
     print(f"As much as it takes: {most['good'] / most['seconds']:.0f} requests a second; now {rate:.0f}.", flush=True)
 

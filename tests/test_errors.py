@@ -10,9 +10,10 @@ from types import SimpleNamespace
 
 import pytest
 import time_machine
-from conftest import API, PASSWORD, bearer, count, error, me, refresh
+from conftest import API, PASSWORD, bearer, count, error, me, refresh, sign_up
 from contract import off_the_record
 from databases import ENDINGS
+from flask import g
 from gunicorn.http.errors import InvalidChunkSize
 from sqlalchemy import delete, select, text
 from werkzeug.exceptions import Gone
@@ -86,6 +87,18 @@ class TestPathsAndMethods:
 
 
 class TestBodies:
+    def test_no_request_sees_that_of_another(self, app, client):
+        """Even where a test sends its requests from within one application context, which would keep what it read."""
+        with app.app_context():
+            g.mine = "stays"
+            ada = sign_up(client, "ada")
+            grace = sign_up(client, "grace")
+
+            assert me(client, ada.access_token).json["username"] == "ada"
+            assert me(client, grace.access_token).json["username"] == "grace"
+            assert client.get(f"{API}/users/me").status_code == 401
+            assert g.mine == "stays"
+
     @pytest.mark.parametrize(
         "body",
         [
