@@ -11,6 +11,7 @@ from sqlalchemy import delete, select, update
 
 from app import create_app
 from app.auth.models import RevokedToken, Session
+from app.auth.pruning import prune
 from app.database import utcnow
 from app.extensions import db
 from app.items.models import Item
@@ -200,6 +201,44 @@ class TestTokensPrune:
         assert result.output == "Removed 8 expired row(s).\n"
         assert count(app, Session) == 2
         assert count(app, RevokedToken) == 2
+
+    def test_goes_on_where_it_was(self, app):
+        """What it has removed PostgreSQL would look at again each time; what comes to lie behind it, it leaves."""
+        days = [timedelta(days=number) for number in range(60, 64)]
+        with app.app_context():
+            now, reached = utcnow(), {}
+            tokens = [RevokedToken(jti=UUID(int=age.days), expires_at=now - age) for age in days]
+            db.session.add_all(tokens[:3])
+            db.session.commit()
+
+            assert prune(2, reached) == 2
+            assert reached == {"revoked_tokens": now - days[1]}
+            db.session.add(tokens[3])
+            assert prune(2, reached) == 1
+            assert prune(2, reached) == 0
+            assert prune(2) == 1
+            db.session.rollback()
+
+    def test_begins_anew_at_the_end(self, app, runner, monkeypatch):
+        """Whoever held a row as it passed by has let it go by then."""
+        monkeypatch.setattr("app.auth.cli.BATCH", 1)
+        late = [timedelta(days=80)]
+
+        def meanwhile(_seconds):
+            if late:
+                add(UUID(int=80), late.pop())
+
+        def add(jti, age):
+            db.session.add(RevokedToken(jti=jti, expires_at=utcnow() - age))
+            db.session.commit()
+
+        monkeypatch.setattr("app.auth.cli.time.sleep", meanwhile)
+        with app.app_context():
+            for number in (60, 61):
+                add(UUID(int=number), timedelta(days=number))
+
+        assert runner.invoke(args=["tokens", "prune"]).output == "Removed 3 expired row(s).\n"
+        assert count(app, RevokedToken) == 0
 
 
 class TestTokensRevokeAll:

@@ -9,7 +9,7 @@ import click
 from flask import current_app
 
 from app.auth.key_set import KINDS, SECRET_KID, KeySetError, activate_key, generate_key, read_key_set, retire_key
-from app.auth.pruning import prune
+from app.auth.pruning import Reached, prune
 from app.auth.service import end_sessions_of_all
 from app.cli import Group
 from app.database import utcnow
@@ -40,18 +40,22 @@ def revoke_all() -> None:
     click.echo(f"Ended {ended} session(s).")
 
 
-def _in_batches(remove: Callable[[int], int]) -> int:
+def _in_batches(remove: Callable[[int, Reached], int]) -> int:
     """Remove all that there is, and let others write in between; the number of rows removed.
 
     Args:
-        remove: at most so many rows, and says how many.
+        remove: at most so many rows behind those that were reached, and says how many.
     """
     removed, rows = 0, min(100, BATCH)
+    reached: Reached = {}
     while True:
         began = time.perf_counter()
-        batch = remove(rows)
-        if not batch:
+        batch = remove(rows, reached)
+        if not batch and not reached:
             return removed
+        if not batch:  # once more from the beginning: somebody may have held a row
+            reached = {}
+            continue
         db.session.commit()
         removed += batch
         took = time.perf_counter() - began

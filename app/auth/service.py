@@ -10,7 +10,7 @@ from sqlalchemy import Select, Table, and_, bindparam, delete, insert, or_, sele
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.auth.models import IP_ADDRESS_LENGTH, USER_AGENT_LENGTH, RevokedToken, Session
-from app.auth.pruning import prune_in_passing
+from app.auth.pruning import Reached, prune_in_passing
 from app.auth.throttle import attempt_key, forget_failures, give_back_attempt, make_room, reserve_attempt
 from app.auth.tokens import Caller, Grant
 from app.database import unique_or, utcnow
@@ -264,13 +264,20 @@ def end_sessions(user_id: int, *, but: uuid.UUID | None = None) -> None:
     execute_write(statement if but is None else statement.where(Session.id != but))
 
 
-def end_sessions_of_all(most: int, *, begun_before: datetime) -> int:
+def end_sessions_of_all(most: int, reached: Reached | None = None, *, begun_before: datetime) -> int:
     """End at most so many sessions, whosesoever; the number of those ended.
 
     Args:
         most: sessions.
+        reached: as of `prune`.
         begun_before: so that whoever logs in meanwhile stays logged in.
     """
-    begun = select(Session.id).where(Session.created_at < begun_before).order_by(Session.id).limit(most)
-    ids = db.session.scalars(begun).all()
-    return execute_write(delete(Session).where(Session.id.in_(ids))) if ids else 0
+    begun = select(Session.id).where(Session.created_at < begun_before)
+    if reached:
+        begun = begun.where(Session.id > reached[Session.__tablename__])
+    ids = db.session.scalars(begun.order_by(Session.id).limit(most)).all()
+    if not ids:
+        return 0
+    if reached is not None:
+        reached[Session.__tablename__] = ids[-1]
+    return execute_write(delete(Session).where(Session.id.in_(ids)))

@@ -109,4 +109,4 @@ def forget_failures(key: str) -> None:
 def make_room() -> None:
     """Remove more counters whose time is over than a failed login has added."""
     with db.engine.begin() as connection:
-        remove_expired(connection.execute, FailedLogin.key, FailedLogin.expires_at, utcnow(), PRUNE_A_FEW)
+        remove_expired(connection.execute, FailedLogin.expires_at, utcnow(), PRUNE_A_FEW)

@@ -55,7 +55,7 @@ def first_answer(key: str, user_id: int, body_fingerprint: str) -> str | None:
         if not (isinstance(error, IntegrityError) and is_unique_violation(error)):
             raise
     else:
-        remove_expired(db.session.execute, IdempotencyKey.key, IdempotencyKey.expires_at, now, PRUNE_A_FEW)
+        remove_expired(db.session.execute, IdempotencyKey.expires_at, now, PRUNE_A_FEW)
         return None
     first = db.session.execute(
         select(IdempotencyKey.fingerprint, IdempotencyKey.answer).where(IdempotencyKey.key == key)
