@@ -16,10 +16,11 @@ import tempfile
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import psutil
 from serving import ROOT, Server, serving
 
 from bench import accounts, fill
@@ -65,20 +66,23 @@ def soak(server: Server, arguments: argparse.Namespace) -> None:
     rate = most["good"] / most["seconds"] * arguments.share
     print(f"As much as it takes: {most['good'] / most['seconds']:.0f} requests a second; now {rate:.0f}.", flush=True)
 
-    readings: list[Reading] = []
+    readings = [read(server)]
     over = threading.Event()
 
     def watch() -> None:
         while not over.wait(EVERY):
-            readings.append(read(server))
+            with suppress(psutil.Error):  # a worker that was just replaced
+                readings.append(read(server))
 
     watching = threading.Thread(target=watch)
     watching.start()
     before = server.use()
-    seen = load(server, users[OF_THE_TRIAL:], arguments.minutes * 60, rate)
+    try:
+        seen = load(server, users[OF_THE_TRIAL:], arguments.minutes * 60, rate)
+    finally:
+        over.set()
+        watching.join()
     after = server.use()
-    over.set()
-    watching.join()
 
     number = seen["good"] + seen["bad"]
     cpu = (after.cpu_s - before.cpu_s) / number * 1000

@@ -216,6 +216,7 @@ class TestTokensPrune:
             db.session.add(tokens[3])
             assert prune(2, reached) == 1
             assert prune(2, reached) == 0
+            assert prune(2, now=now - days[3]) == 0
             assert prune(2) == 1
             db.session.rollback()
 

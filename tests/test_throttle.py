@@ -11,6 +11,7 @@ from sqlalchemy.exc import OperationalError
 
 from app.auth.models import FailedLogin
 from app.auth.pruning import prune
+from app.auth.service import Account
 from app.auth.throttle import attempt_key
 from app.database import utcnow
 from app.errors import ApiError, Code
@@ -159,7 +160,23 @@ class TestLimit:
             patch.setattr("app.auth.service.verify_password", overloaded)
             for _ in range(7):
                 assert error(attempt(client)) == (503, "overloaded")
+            assert count(app, FailedLogin) == 0  # whoever floods us fills no table
+            assert error(attempt(client)) == (503, "overloaded")
+        for _ in range(3):
+            assert error(attempt(client)) == WRONG
+        with monkeypatch.context() as patch:
+            patch.setattr("app.auth.service.verify_password", overloaded)
+            assert error(attempt(client)) == (503, "overloaded")
+        for _ in range(2):
+            assert error(attempt(client)) == WRONG
+        assert error(attempt(client)) == STOPPED
+
+    def test_is_counted_where_the_database_gives_no_row_back(self, app, client, user, monkeypatch):
+        """SQLite does from 3.35, MySQL never."""
+        with app.app_context():
+            monkeypatch.setattr(db.engine.dialect, "insert_returning", False)
         exhaust(client)
+
         assert error(attempt(client)) == STOPPED
 
     @pytest.mark.parametrize("fault", [ApiError(Code.overloaded), OperationalError("INSERT", {}, Exception("locked"))])
@@ -225,7 +242,25 @@ class TestLimit:
         assert [text.split()[0] for text in writes] == ["INSERT", "INSERT"]
 
 
+def test_an_account_shows_no_hash():
+    """Wherever one is written down: in a log, in a trace."""
+    account = Account(*range(len(Account._fields)))
+
+    assert repr(account) == "<Account 0>"
+
+
 class TestPrune:
+    def test_a_fault_of_it_changes_no_answer(self, client, user, monkeypatch, caplog):
+        """The password was wrong all the same."""
+
+        def fail(*_args):
+            raise OperationalError("SELECT", {}, Exception("locked"))
+
+        monkeypatch.setattr("app.auth.throttle.remove_expired", fail)
+
+        assert error(attempt(client)) == WRONG
+        assert "could not be removed: OperationalError" in caplog.text
+
     def test_counters_clear_themselves(self, app, client, user):
         """New ones take expired ones away, so that guessing names fills no table."""
         for number in range(8):

@@ -33,7 +33,7 @@ def prune_in_passing() -> None:
         prune(PRUNE_SOME)
 
 
-def prune(most: int, reached: Reached | None = None) -> int:
+def prune(most: int, reached: Reached | None = None, *, now: datetime | None = None) -> int:
     """Remove at most so many expired rows of each table; the number of those removed.
 
     Two that prune at once take different rows, and neither waits.
@@ -41,8 +41,9 @@ def prune(most: int, reached: Reached | None = None) -> int:
     Args:
         most: rows.
         reached: where the last time ended; none, to begin with the first row that there is.
+        now: what has not expired by then stays.
     """
-    now = utcnow()
+    now = now or utcnow()
     cut = now - timedelta(seconds=current_app.config["JWT_LEEWAY"])
     cuts = {
         Session.expires_at: cut,

@@ -41,6 +41,9 @@ class Account(NamedTuple):
     created_at: datetime
     updated_at: datetime
 
+    def __repr__(self) -> str:  # whoever writes one down writes no hash down
+        return f"<Account {self.id}>"
+
 
 _users = cast("Table", User.__table__)
 _ACCOUNT = select(*(_users.c[name] for name in Account._fields))

@@ -10,6 +10,7 @@ from typing import Any, cast
 from flask import current_app
 from sqlalchemy import Insert, Table, bindparam, case, delete, select, update
 from sqlalchemy.dialects import mysql, postgresql, sqlite
+from sqlalchemy.exc import SQLAlchemyError
 
 from app.auth.models import FailedLogin
 from app.auth.pruning import remove_expired
@@ -49,8 +50,13 @@ _COUNT = select(_failed.attempts, _failed.expires_at).where(_failed.key == bindp
 
 
 @cache
-def _reservation(dialect: str) -> Insert:
-    """One statement that counts, begins anew where the time is over, and stops one above the limit."""
+def _reservation(dialect: str, *, returns: bool) -> Insert:
+    """One statement that counts, begins anew where the time is over, and stops one above the limit.
+
+    Args:
+        dialect: each has its own words for that.
+        returns: whether it can give the row back; SQLite can from 3.35.
+    """
     over = _failed.expires_at <= bindparam("now", type_=UTCDateTime)
     stopped = _failed.attempts > bindparam("limit")
     changes: dict[str, Any] = {
@@ -61,11 +67,8 @@ def _reservation(dialect: str) -> Insert:
     if dialect in ("mysql", "mariadb"):
         return mysql.insert(_table).on_duplicate_key_update(list(changes.items()))
     insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
-    return (
-        insert(_table)
-        .on_conflict_do_update(index_elements=["key"], set_=changes)
-        .returning(_failed.attempts, _failed.expires_at)
-    )
+    counting = insert(_table).on_conflict_do_update(index_elements=["key"], set_=changes)
+    return counting.returning(_failed.attempts, _failed.expires_at) if returns else counting
 
 
 def reserve_attempt(key: str) -> None:
@@ -80,8 +83,9 @@ def reserve_attempt(key: str) -> None:
     until = now + timedelta(seconds=current_app.config["LOGIN_WINDOW"])
     values = {"key": key, "attempts": 1, "expires_at": until, "now": now, "limit": limit, "until": until}
     with db.engine.begin() as connection:
-        counted = connection.execute(_reservation(connection.dialect.name), values)
-        if not counted.returns_rows:  # on MariaDB and MySQL
+        dialect = connection.dialect
+        counted = connection.execute(_reservation(dialect.name, returns=dialect.insert_returning), values)
+        if not counted.returns_rows:
             counted = connection.execute(_COUNT, {"counted": key})
         attempts, expires_at = counted.one()
     if attempts > limit:
@@ -90,11 +94,12 @@ def reserve_attempt(key: str) -> None:
 
 
 def give_back_attempt(key: str) -> None:
-    """Undo a reservation: nothing was tried, because we were not able to."""
+    """Undo a reservation: nothing was tried, because we were not able to.  One that was the first leaves no row."""
     limit = current_app.config["LOGIN_ATTEMPTS"]
     within = case((_failed.attempts > limit, limit), else_=_failed.attempts)
     with db.engine.begin() as connection:
-        connection.execute(update(_table).where(_failed.key == key, _failed.attempts > 0).values(attempts=within - 1))
+        if not connection.execute(delete(_table).where(_failed.key == key, _failed.attempts <= 1)).rowcount:
+            connection.execute(update(_table).where(_failed.key == key).values(attempts=within - 1))
 
 
 _FORGET = delete(_table).where(_failed.key == bindparam("forgotten"))
@@ -107,6 +112,9 @@ def forget_failures(key: str) -> None:
 
 
 def make_room() -> None:
-    """Remove more counters whose time is over than a failed login has added."""
-    with db.engine.begin() as connection:
-        remove_expired(connection.execute, FailedLogin.expires_at, utcnow(), PRUNE_A_FEW)
+    """Remove more counters whose time is over than a failed login has added.  A fault here changes no answer."""
+    try:
+        with db.engine.begin() as connection:
+            remove_expired(connection.execute, FailedLogin.expires_at, utcnow(), PRUNE_A_FEW)
+    except SQLAlchemyError as error:
+        current_app.logger.warning("Old counts of failed logins could not be removed: %s", type(error).__name__)
