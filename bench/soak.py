@@ -47,10 +47,10 @@ def read(server: Server) -> Reading:
 
 
 def load(server: Server, users: list[dict[str, str]], seconds: float, rate: float | None) -> dict[str, Any]:
-    """What autocannon saw in so many seconds, at so many requests a second or as many as there can be."""
-    task = {"url": server.url, "operation": "mix", "connections": CONNECTIONS, "seconds": seconds, "rate": rate,
-            "tokens": users, "run": f"{time.time():.0f}"}  # fmt: skip
-    program = ["node", ROOT / "bench" / "load" / "load.mjs"]
+    """What the clients saw in so many seconds, at so many requests a second or as many as there can be."""
+    task = {"url": server.url, "connections": CONNECTIONS, "seconds": seconds, "rate": rate, "tokens": users,
+            "run": f"{time.time():.0f}"}  # fmt: skip
+    program = ["node", ROOT / "bench" / "load" / "soak.mjs"]
     done = subprocess.run(program, input=json.dumps(task), capture_output=True, text=True, check=True)
     seen: dict[str, Any] = json.loads(done.stdout)
     return seen
@@ -63,8 +63,10 @@ def soak(server: Server, arguments: argparse.Namespace) -> None:
         user["fresh"] = user["access"]
     fill(server, users[0]["access"])
     most = load(server, users[:OF_THE_TRIAL], TRIAL, None)  # cut off in mid-refresh, they are not used again
-    rate = most["good"] / most["seconds"] * arguments.share
-    print(f"As much as it takes: {most['good'] / most['seconds']:.0f} requests a second; now {rate:.0f}.", flush=True)
+    rate = most["answers"] / most["seconds"] * arguments.share
+    print(
+        f"As much as it takes: {most['answers'] / most['seconds']:.0f} requests a second; now {rate:.0f}.", flush=True
+    )
 
     readings = [read(server)]
     over = threading.Event()
@@ -78,16 +80,15 @@ def soak(server: Server, arguments: argparse.Namespace) -> None:
     watching.start()
     before = server.use()
     try:
-        seen = load(server, users[OF_THE_TRIAL:], arguments.minutes * 60, rate)
+        seen = load(server, users[OF_THE_TRIAL:], arguments.minutes * 60, rate * arguments.share)
     finally:
         over.set()
         watching.join()
     after = server.use()
 
-    number = seen["good"] + seen["bad"]
-    cpu = (after.cpu_s - before.cpu_s) / number * 1000
-    answers = ", ".join(f"{status}: {counted['count']}" for status, counted in seen["statuses"].items())
-    print(f"{number} requests in {seen['seconds'] / 60:.1f} min: {answers}; not answered: {seen['unanswered']}")
+    cpu = (after.cpu_s - before.cpu_s) / seen["answers"] * 1000
+    answers = ", ".join(f"{status}: {number}" for status, number in seen["statuses"].items())
+    print(f"{seen['answers']} answers in {seen['seconds'] / 60:.1f} min: {answers}; unanswered: {seen['unanswered']}")
     print(f"{cpu:.2f} ms CPU, p50 {seen['p50_ms']} ms, p99 {seen['p99_ms']} ms, longest {seen['max_ms']} ms")
     warm, end = readings[len(readings) // 10], readings[-1]
     for name in Reading._fields:
