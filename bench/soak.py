@@ -80,7 +80,7 @@ def soak(server: Server, arguments: argparse.Namespace) -> None:
     watching.start()
     before = server.use()
     try:
-        seen = load(server, users[OF_THE_TRIAL:], arguments.minutes * 60, rate * arguments.share)
+        seen = load(server, users[OF_THE_TRIAL:], arguments.minutes * 60, rate)
     finally:
         over.set()
         watching.join()
