@@ -1,6 +1,7 @@
 """Measures the running server from outside, side by side in one run with its limit and with the tutorials' way.
 
     make bench                        # SQLite, and a PostgreSQL that comes with the tests
+    export PYTHONPATH=.:tests
     python bench/bench.py --quick     # one round, concurrency 8
     python bench/bench.py --database postgresql://… --out bench/results
 

@@ -1,5 +1,6 @@
 """A long mixed load on the running server: what fails, how long answers take, and what its processes gather meanwhile.
 
+    export PYTHONPATH=.:tests
     python bench/soak.py [--minutes 30] [--share 0.5] [--users 1000] [--database postgresql://…]
 
 Four of five are reads: who am I, a page of items, one item. The others create and refresh, each user with own tokens.
@@ -11,7 +12,6 @@ import argparse
 import json
 import os
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -24,8 +24,6 @@ import psutil
 from serving import ROOT, Server, serving
 
 from bench import accounts, fill
-
-sys.path.append(str(ROOT / "tests"))
 
 CONNECTIONS = 32
 TRIAL = 10  # seconds
