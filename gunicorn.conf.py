@@ -111,13 +111,13 @@ def post_fork(server: Any, worker: Any) -> None:
     # Until the worker has a handler of its own, the master's takes the signal and does nothing with it: a stop while
     # the application is imported would last for all of `graceful_timeout`. There is nothing to finish yet.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    keys: Any = importlib.import_module("app.auth.keys")
+    keys: Any = importlib.import_module("app.tokens.keys")
     keys.sound_key_set = _sound_keys
     flag: Any = importlib.import_module("app.system.stopping")
     flag.flag = server.stopping
     if _settings.METRICS_PORT:
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = server.metrics_folder
-        numbers: Any = importlib.import_module("app.metrics")
+        numbers: Any = importlib.import_module("app.observability.metrics")
         numbers.place = worker.place
 
 

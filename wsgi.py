@@ -5,9 +5,9 @@ import sys
 import click
 
 from app import create_app
-from app.auth.key_set import KeySetError
-from app.auth.keys import load_keys
 from app.system.doctor import create_patient
+from app.tokens.key_set import KeySetError
+from app.tokens.keys import load_keys
 from config import ConfigError, load_config
 
 # A command may run without keys, which `flask keys` makes; whoever serves may not.

@@ -4,21 +4,22 @@ from pathlib import Path
 
 from flask import Flask
 
-from app import edges, errors, extras, http, logs, openapi
-from app.auth import tokens
+from app import observability
 from app.auth.cli import keys_cli, tokens_cli
 from app.auth.routes import blp as auth_blp
-from app.connections import database_url, engine_options
+from app.data.connections import database_url, engine_options
 from app.extensions import api, db, migrate
 from app.items.cli import seed
 from app.items.routes import blp as items_blp
-from app.schemas import ErrorSchema
 from app.system.cli import errors_cli, openapi_cli
 from app.system.doctor import doctor
 from app.system.routes import blp as system_blp
+from app.tokens import caller
 from app.users import passwords
 from app.users.cli import users_cli
 from app.users.routes import blp as users_blp
+from app.web import errors, logs, openapi, proxies, request
+from app.web.fields import ErrorSchema
 
 __version__ = "0.1.0"
 
@@ -42,14 +43,14 @@ def create_app(config: object) -> Flask:
 
     # What every request meets, in this order.
     logs.init_app(app)
-    http.init_app(app)
-    edges.init_app(app)
+    request.init_app(app)
+    proxies.init_app(app)
 
     # Extensions.
     db.init_app(app)
     migrate.init_app(app, db, directory=str(Path(app.root_path).parent / "migrations"))
     passwords.init_app(app)
-    tokens.init_app(app)
+    caller.init_app(app)
     api.ERROR_SCHEMA = ErrorSchema
     api.init_app(app)
     openapi.prepare(app)
@@ -62,5 +63,5 @@ def create_app(config: object) -> Flask:
 
     # Last, so that ours are the handlers that count; then whatever watches all of it.
     errors.init_app(app)
-    extras.init_app(app)
+    observability.init_app(app)
     return app

@@ -13,7 +13,7 @@ from sqlalchemy import CursorResult, Executable, Insert, MetaData, Row, Select, 
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import DeclarativeBase
 
-from app.connections import single_statement_options
+from app.data.connections import single_statement_options
 
 Columns = TypeVarTuple("Columns")
 Taken = TypeVar("Taken")

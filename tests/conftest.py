@@ -14,9 +14,9 @@ from sqlalchemy import func, select, update
 
 from app import create_app
 from app.extensions import Base, db
-from app.logs import _formatter
 from app.users import gate
 from app.users.models import User
+from app.web.logs import _formatter
 from config import TestingConfig
 
 API = "/api/v1"

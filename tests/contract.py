@@ -13,8 +13,8 @@ import jsonschema_rs
 from flask.testing import FlaskClient
 from werkzeug.exceptions import HTTPException
 
-from app.codes import Code
-from app.openapi import document
+from app.web.codes import Code
+from app.web.openapi import document
 
 SEEN = set()  # the codes of errors that came
 _documents = WeakKeyDictionary()  # for each application its document, and the validators that were made of it

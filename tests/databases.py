@@ -15,7 +15,7 @@ from uuid import uuid4
 from sqlalchemy import NullPool, create_engine, make_url
 from sqlalchemy.engine import URL
 
-from app.connections import database_url
+from app.data.connections import database_url
 
 ALL = ("sqlite", "postgresql", "mariadb")
 # How to ask a connection for its number, and how to end the one of a number.

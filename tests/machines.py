@@ -21,7 +21,7 @@ from cryptography.x509.oid import NameOID
 from test_deploy import tool
 from test_server import BIN, ROOT, environment, free_port, wait_until_ready
 
-from app.database import utcnow
+from app.data.types import utcnow
 
 
 class Cluster:

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 import jwt
 import pytest
 
-from app.logs import _formatter
 from app.users import passwords
+from app.web.logs import _formatter
 from config import TestingConfig
 
 MIN_LENGTH = 8  # characters

@@ -6,8 +6,8 @@ from types import SimpleNamespace
 import pytest
 from conftest import API, taken_lines
 
-from app import logs
-from app.logs import FULL_LINES, ONE_OF, Sampler
+from app.web import logs
+from app.web.logs import FULL_LINES, ONE_OF, Sampler
 
 
 def stop_clock(monkeypatch, now):

@@ -15,7 +15,7 @@ from attacks import Forge, Keys, make_key_set, read, recipes, watching_what_is_r
 from conftest import API, PASSWORD, bearer, claims, error, log_in, make_admin, me, refresh, sign_up
 
 from app import create_app
-from app.database import utcnow
+from app.data.types import utcnow
 from app.extensions import db
 from config import ProductionConfig, TestingConfig
 

@@ -11,7 +11,7 @@ from sqlalchemy import select, update
 
 from app.auth.models import RevokedToken, Session
 from app.auth.pruning import CLOCKS_ERR, PRUNE_EVERY
-from app.database import utcnow
+from app.data.types import utcnow
 from app.extensions import db
 from app.users.models import User
 

@@ -19,7 +19,7 @@ from sqlalchemy import NullPool, create_engine, text
 from test_deploy import tool
 from test_server import migrate, wait_until_ready
 
-from app.connections import database_url
+from app.data.connections import database_url
 
 RECEIVE_TIMEOUT = 5  # of server/clients.py
 numbers = count()  # atomic, as a generator is not: every client takes from it

@@ -8,8 +8,8 @@ from sqlalchemy import create_engine, insert, literal, select, text, update
 from sqlalchemy.exc import IntegrityError
 
 from app import create_app
-from app.connections import database_url, engine_options
-from app.database import utcnow
+from app.data.connections import database_url, engine_options
+from app.data.types import utcnow
 from app.extensions import commit_if_begun, db, insert_alone, read_rows, write_alone
 from app.users.models import User
 from config import TestingConfig

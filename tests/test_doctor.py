@@ -11,10 +11,10 @@ from conftest import make_admin, sign_up
 from sqlalchemy import text
 from test_system import at_version
 
-from app.auth.key_set import generate_key
-from app.database import utcnow
+from app.data.types import utcnow
 from app.extensions import db
 from app.system import doctor
+from app.tokens.key_set import generate_key
 
 ROOT = Path(__file__).parent.parent
 

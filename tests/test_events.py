@@ -9,7 +9,7 @@ import secrets_in_logs
 import time_machine
 from conftest import API, PASSWORD, bearer, claims, log_in, refresh, sign_up, taken_lines
 
-from app.database import utcnow
+from app.data.types import utcnow
 
 
 @pytest.fixture

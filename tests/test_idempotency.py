@@ -9,7 +9,7 @@ import pytest
 import time_machine
 from conftest import API, bearer, count, error, log_in, refresh
 
-from app.database import utcnow
+from app.data.types import utcnow
 from app.extensions import db
 from app.idempotency.models import IdempotencyKey
 from app.items import routes

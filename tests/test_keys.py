@@ -20,13 +20,13 @@ from jwt import get_unverified_header
 from jwt.algorithms import RSAAlgorithm
 
 from app import create_app
-from app.auth import keys
-from app.auth.claims import write_token
-from app.auth.key_set import KINDS, KeySetError, activate_key, generate_key, read_key_set, retire_key
-from app.auth.keys import load_keys
-from app.auth.tokens import Grant, issue_tokens
-from app.database import utcnow
+from app.data.types import utcnow
 from app.extensions import db
+from app.tokens import keys
+from app.tokens.caller import Grant, issue_tokens
+from app.tokens.claims import write_token
+from app.tokens.key_set import KINDS, KeySetError, activate_key, generate_key, read_key_set, retire_key
+from app.tokens.keys import load_keys
 from config import TestingConfig
 
 ROOT = Path(__file__).parent.parent

@@ -6,7 +6,7 @@ from types import FunctionType
 import pytest
 from conftest import API, PASSWORD, bearer, claims, error, log_in, make_admin, me, refresh
 
-from app.auth import locations
+from app.tokens import locations
 
 ACCESS, REFRESH = "access_token_cookie", "refresh_token_cookie"
 CSRF = {ACCESS: "csrf_access_token", REFRESH: "csrf_refresh_token"}

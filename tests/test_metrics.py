@@ -17,11 +17,11 @@ from prometheus_client import values
 from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import text
 
-from app import metrics
-from app.database import utcnow
-from app.errors import ApiError
+from app.data.types import utcnow
 from app.extensions import db
+from app.observability import metrics
 from app.users import gate
+from app.web.errors import ApiError
 
 ROOT = Path(__file__).parent.parent
 PORT = 9464

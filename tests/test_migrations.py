@@ -18,7 +18,7 @@ from test_server import BIN, ROOT, environment
 from test_system import at_version
 
 from app.auth.models import Session
-from app.database import is_unavailable, utcnow
+from app.data.types import is_unavailable, utcnow
 from app.extensions import Base, db
 from app.items.models import Item
 from app.users.models import User

@@ -10,7 +10,7 @@ from conftest import API, error
 from openapi_spec_validator import validate
 
 from app import create_app
-from app.codes import Code
+from app.web.codes import Code
 from config import TestingConfig
 
 ROOT = Path(__file__).parent.parent

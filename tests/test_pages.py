@@ -8,10 +8,10 @@ import pytest
 from conftest import API, error
 from sqlalchemy import event, insert, text, update
 
-from app.auth.key_set import activate_key, generate_key, retire_key
-from app.database import utcnow
+from app.data.types import utcnow
 from app.extensions import db
 from app.items.models import Item, name_key
+from app.tokens.key_set import activate_key, generate_key, retire_key
 
 BEGAN = datetime(2026, 3, 1, tzinfo=UTC)
 ORDERS = ("id", "name", "price", "created_at")

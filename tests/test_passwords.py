@@ -7,10 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from conftest import API, PASSWORD, error, log_in, sign_up
 
-from app.errors import ApiError, Code
 from app.users import gate
 from app.users.gate import Gate
 from app.users.password_rules import COMMON_PASSWORDS, is_common, resembles
+from app.web.errors import ApiError, Code
 
 COMMON = "This is one of the passwords that are commonly used."
 NAME = "This is the user name, or little more."

@@ -27,9 +27,9 @@ from databases import fresh_database
 from jwt import get_unverified_header
 
 from app import create_app
-from app.auth.key_set import activate_key, generate_key
-from app.database import utcnow
+from app.data.types import utcnow
 from app.extensions import db
+from app.tokens.key_set import activate_key, generate_key
 from config import TestingConfig
 
 ROOT = Path(__file__).parent.parent

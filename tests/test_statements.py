@@ -8,7 +8,7 @@ from test_policy import CALLERS, MATRIX, fill_in, routes
 from test_users import statements
 
 from app.auth import pruning
-from app.database import utcnow
+from app.data.types import utcnow
 from app.extensions import Base
 
 # Of each route's success, by the first who may: a user, an administrator, a refresh token. One of them asks who it is.

@@ -15,7 +15,7 @@ from sqlalchemy import make_url, text, update
 from test_users import statements
 
 from app import __version__, create_app
-from app.database import utcnow
+from app.data.types import utcnow
 from app.extensions import db
 from app.system import stopping
 from app.users.models import User

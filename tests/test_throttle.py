@@ -13,11 +13,11 @@ from app.auth.models import FailedLogin
 from app.auth.pruning import prune
 from app.auth.service import Account
 from app.auth.throttle import attempt_key
-from app.database import utcnow
-from app.errors import ApiError, Code
+from app.data.types import utcnow
 from app.extensions import db
 from app.users import passwords
 from app.users.models import User
+from app.web.errors import ApiError, Code
 
 STOPPED = (429, "too_many_attempts")
 WRONG = (401, "invalid_credentials")

@@ -13,12 +13,13 @@ from conftest import API, bearer, claims, error, log_in, me, refresh, sign_up, v
 from flask_jwt_extended import create_access_token, create_refresh_token, get_jwt, get_jwt_identity, jwt_required
 
 from app import create_app
-from app.auth import tokens, verification
-from app.auth.claims import write_token
-from app.auth.guards import login_required
-from app.auth.tokens import caller
-from app.database import utcnow
+from app.data.types import utcnow
 from app.extensions import db
+from app.tokens import caller as caller_module
+from app.tokens import verification
+from app.tokens.caller import caller
+from app.tokens.claims import write_token
+from app.tokens.guards import login_required
 from app.users.models import User
 from config import TestingConfig
 
@@ -338,7 +339,7 @@ class TestVerification:
             monkeypatch.setattr(ring, "_current", replace(of_before, keys={}, verified={}))
             return write_token(*args)
 
-        monkeypatch.setattr(tokens, "write_token", sign_and_change)
+        monkeypatch.setattr(caller_module, "write_token", sign_and_change)
         log_in(client, user.username)
 
         assert ring.current().verified == {}

@@ -11,9 +11,9 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import SpanKind, StatusCode, format_trace_id
 from sqlalchemy import text
 
-from app import traces
 from app.extensions import db
-from app.logs import _formatter
+from app.observability import traces
+from app.web.logs import _formatter
 
 KNOWN = {"http.request.method", "http.route", "http.response.status_code", "db.system.name", "db.query.text"}
 

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from test_metrics import read
 
-from app.metrics import Metrics
+from app.observability.metrics import Metrics
 
 ROOT = Path(__file__).parent.parent
 DASHBOARD = ROOT / "deploy" / "grafana" / "latchkey.json"

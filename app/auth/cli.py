@@ -8,13 +8,13 @@ from typing import Any, TypeVar
 import click
 from flask import current_app
 
-from app.auth.key_set import KINDS, SECRET_KID, KeySetError, activate_key, generate_key, read_key_set, retire_key
 from app.auth.pruning import Reached, prune
 from app.auth.service import end_sessions_of_all
-from app.cli import Group
-from app.database import utcnow
+from app.data.types import utcnow
 from app.extensions import db
-from app.logs import log_event
+from app.tokens.key_set import KINDS, SECRET_KID, KeySetError, activate_key, generate_key, read_key_set, retire_key
+from app.web.commands import Group
+from app.web.logs import log_event
 
 Result = TypeVar("Result")
 

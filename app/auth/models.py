@@ -4,7 +4,7 @@ from datetime import datetime
 from sqlalchemy import ForeignKey, Index, String, Uuid
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.database import BigId, UTCDateTime, utcnow
+from app.data.types import BigId, UTCDateTime, utcnow
 from app.extensions import Base
 
 USER_AGENT_LENGTH = 255

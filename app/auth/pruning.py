@@ -9,7 +9,7 @@ from sqlalchemy import delete, inspect, select
 from sqlalchemy.orm import InstrumentedAttribute
 
 from app.auth.models import FailedLogin, RevokedToken, Session
-from app.database import utcnow
+from app.data.types import utcnow
 from app.extensions import db
 from app.idempotency.models import IdempotencyKey
 

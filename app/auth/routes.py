@@ -5,8 +5,6 @@ from uuid import UUID
 from flask import current_app, request
 from sqlalchemy import delete, select
 
-from app.auth.guards import fresh_login_required, live_login_optional, login_required, refresh_required, switched_on
-from app.auth.locations import came_by_cookie, clear_cookies, expire_cookies, require_cookies
 from app.auth.models import Session
 from app.auth.schemas import (
     AccessTokenSchema,
@@ -32,17 +30,19 @@ from app.auth.service import (
     stop_renewal,
     verify_login,
 )
-from app.auth.tokens import Grant, caller, is_anonymous, issue_tokens
-from app.blueprint import Blueprint
-from app.database import unique_or, utcnow
-from app.errors import ApiError, Code, invalid
+from app.data.types import unique_or, utcnow
 from app.extensions import commit_if_begun, db, execute_write
-from app.logs import log_event
-from app.schemas import MessageSchema
+from app.tokens.caller import Grant, caller, is_anonymous, issue_tokens
+from app.tokens.guards import fresh_login_required, live_login_optional, login_required, refresh_required, switched_on
+from app.tokens.locations import came_by_cookie, clear_cookies, expire_cookies, require_cookies
 from app.users.models import User
 from app.users.password_rules import resembles
 from app.users.passwords import hash_password
 from app.users.schemas import RESEMBLES
+from app.web.blueprint import Blueprint
+from app.web.errors import ApiError, Code, invalid
+from app.web.fields import MessageSchema
+from app.web.logs import log_event
 
 blp = Blueprint("auth", __name__, url_prefix="/api/v1/auth", description="Sign up, log in, stay logged in, log out.")
 

@@ -1,8 +1,8 @@
 from marshmallow import Schema, fields
 from marshmallow.validate import Equal, Length
 
-from app.schemas import QueryFlag, RowSchema, Text, Timestamp
 from app.users.schemas import AccountSchema, NewPassword, UserSchema
+from app.web.fields import QueryFlag, RowSchema, Text, Timestamp
 
 LOGIN_NAME_LENGTH = 255  # characters; no rule of ours: a login only asks whether there is such a user
 

@@ -12,13 +12,13 @@ from sqlalchemy.exc import SQLAlchemyError
 from app.auth.models import IP_ADDRESS_LENGTH, USER_AGENT_LENGTH, RevokedToken, Session
 from app.auth.pruning import Reached, prune_in_passing
 from app.auth.throttle import attempt_key, forget_failures, give_back_attempt, make_room, reserve_attempt
-from app.auth.tokens import Caller, Grant
-from app.database import unique_or, utcnow
-from app.errors import ApiError, Code
+from app.data.types import unique_or, utcnow
 from app.extensions import db, execute_write, read_rows, write_alone
-from app.logs import log_event
+from app.tokens.caller import Caller, Grant
 from app.users.models import User, username_key
 from app.users.passwords import hash_password, is_outdated, place_for_hashing, verify_password
+from app.web.errors import ApiError, Code
+from app.web.logs import log_event
 
 
 class Client(NamedTuple):

@@ -14,9 +14,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app.auth.models import FailedLogin
 from app.auth.pruning import remove_expired
-from app.database import UTCDateTime, utcnow
-from app.errors import ApiError, Code
+from app.data.types import UTCDateTime, utcnow
 from app.extensions import db
+from app.web.errors import ApiError, Code
 
 IPV6_NETWORK = 64  # bits: what one subscriber has (RFC 6177); with single addresses nobody would ever be stopped
 NAT64 = ipaddress.ip_network("64:ff9b::/96")  # all of IPv4, as IPv6 networks write it (RFC 6052)

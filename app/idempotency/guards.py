@@ -8,11 +8,11 @@ from typing import Any, TypeVar
 
 from flask import Response, current_app, g, request
 
-from app.auth.tokens import caller
-from app.blueprint import Blueprint
-from app.errors import Code, invalid
-from app.http import query, read_json
 from app.idempotency.service import HEADER, fingerprint, first_answer, keep, stored_key
+from app.tokens.caller import caller
+from app.web.blueprint import Blueprint
+from app.web.errors import Code, invalid
+from app.web.request import query, read_json
 
 View = TypeVar("View", bound=Callable[..., Any])
 

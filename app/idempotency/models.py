@@ -3,7 +3,7 @@ from datetime import datetime
 from sqlalchemy import ForeignKey, Index, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.database import BigId, UTCDateTime
+from app.data.types import BigId, UTCDateTime
 from app.extensions import Base
 
 

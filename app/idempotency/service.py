@@ -10,10 +10,10 @@ from sqlalchemy import delete, insert, select, update
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from app.auth.pruning import remove_expired
-from app.database import is_deadlock, is_unique_violation, utcnow
-from app.errors import ApiError, Code
+from app.data.types import is_deadlock, is_unique_violation, utcnow
 from app.extensions import db
 from app.idempotency.models import IdempotencyKey
+from app.web.errors import ApiError, Code
 
 HEADER = "Idempotency-Key"
 PRUNE_A_FEW = 2  # rows that a new key takes away: more than it adds

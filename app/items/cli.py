@@ -6,11 +6,11 @@ from flask import current_app
 from flask.cli import with_appcontext
 from sqlalchemy import select
 
-from app.cli import plain_errors
 from app.extensions import db
 from app.items.models import Item
 from app.users.models import User, username_key
 from app.users.passwords import hash_password
+from app.web.commands import plain_errors
 
 USERS = {"ada": True, "grace": False, "linus": False}  # name: is an administrator
 ITEMS = {

@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import CheckConstraint, ForeignKey, Index, String, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column, validates
 
-from app.database import BigId, Money, UTCDateTime, exact_text, utcnow
+from app.data.types import BigId, Money, UTCDateTime, exact_text, utcnow
 from app.extensions import Base
 
 NAME_LENGTH = 80

@@ -4,14 +4,8 @@ from typing import Any, cast
 from flask import Response, jsonify, url_for
 from sqlalchemy import Select, Table, bindparam, delete, insert, select
 
-from app.auth.guards import admin_required, fresh_login_required, login_optional, login_required, login_required_for
-from app.auth.tokens import caller, is_anonymous
-from app.blueprint import Blueprint
-from app.conditional import CREATED_HEADERS, conditional, created, require_match
-from app.database import ESCAPE, part, unique_or
-from app.errors import ApiError, Code
+from app.data.types import ESCAPE, part, unique_or
 from app.extensions import commit_if_begun, db, execute_write, insert_alone
-from app.http import query
 from app.idempotency.guards import idempotent, keep_answer
 from app.items.models import Item, name_key, new_item
 from app.items.schemas import (
@@ -22,8 +16,14 @@ from app.items.schemas import (
     ItemSchema,
     NewItemSchema,
 )
-from app.pagination import PAGE_HEADERS, read_page
-from app.schemas import MessageSchema
+from app.tokens.caller import caller, is_anonymous
+from app.tokens.guards import admin_required, fresh_login_required, login_optional, login_required, login_required_for
+from app.web.blueprint import Blueprint
+from app.web.errors import ApiError, Code
+from app.web.etags import CREATED_HEADERS, conditional, created, require_match
+from app.web.fields import MessageSchema
+from app.web.pages import PAGE_HEADERS, read_page
+from app.web.request import query
 
 blp = Blueprint("items", __name__, url_prefix="/api/v1/items", description="Things with a price.")
 

@@ -2,7 +2,7 @@ from marshmallow import Schema, fields
 from marshmallow.validate import OneOf
 
 from app.items.models import DESCRIPTION_LENGTH, NAME_LENGTH
-from app.schemas import Amount, NextCursor, Owner, PageArgs, RowSchema, Text, Timestamp
+from app.web.fields import Amount, NextCursor, Owner, PageArgs, RowSchema, Text, Timestamp
 
 _NAME = {"examples": ["Brass padlock"]}
 _DESCRIPTION = {"examples": ["Opens with two keys."]}

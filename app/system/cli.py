@@ -3,9 +3,9 @@ from pathlib import Path
 import click
 from flask import json
 
-from app.cli import Group
-from app.codes import Code
-from app.openapi import document
+from app.web.codes import Code
+from app.web.commands import Group
+from app.web.openapi import document
 
 openapi_cli = Group("openapi", help="The API document.")
 errors_cli = Group("errors", help="The page of the errors.")
@@ -13,7 +13,7 @@ errors_cli = Group("errors", help="The page of the errors.")
 ERRORS_PAGE = """# Errors
 
 Every answer that is not a success has this shape. `error` is one of the words below, which do not change; `errors` is
-there on 422 only. `flask errors write` makes this page, of the table in `app/codes.py`.
+there on 422 only. `flask errors write` makes this page, of the table in `app/web/codes.py`.
 
 ```json
 {"error": "validation_failed", "message": "The request is not valid.", "status": 422,

@@ -13,12 +13,12 @@ from flask.cli import with_appcontext
 from sqlalchemy import exists, func, select, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from app.auth.key_set import MIN_SECRET_BYTES, SECRET_KID, KeySetError
-from app.auth.keys import ring
-from app.connections import POSTGRESQL_SETTINGS
-from app.database import utcnow
+from app.data.connections import POSTGRESQL_SETTINGS
+from app.data.types import utcnow
 from app.extensions import db
 from app.system.migrations import Schema, schema
+from app.tokens.key_set import MIN_SECRET_BYTES, SECRET_KID, KeySetError
+from app.tokens.keys import ring
 from app.users.models import User
 
 CLOCKS = {  # the seconds since 1970, as a database has them; SQLite has no clock of its own

@@ -5,17 +5,17 @@ from typing import Any
 import flask
 from flask import Response, current_app, jsonify, make_response, render_template, request
 
-from app.auth.keys import public_keys
-from app.blueprint import Blueprint
-from app.conditional import conditional
-from app.database import takes_writes
-from app.errors import ApiError, Code
+from app.data.types import takes_writes
 from app.extensions import db
-from app.openapi import document
 from app.system.docs import POLICY, read_asset
 from app.system.migrations import Schema, schema
 from app.system.schemas import HealthSchema, IndexSchema, KeysSchema
 from app.system.stopping import is_stopping
+from app.tokens.keys import public_keys
+from app.web.blueprint import Blueprint
+from app.web.errors import ApiError, Code
+from app.web.etags import conditional
+from app.web.openapi import document
 
 _HTML = {"type": "string"}
 KEYS_MAX_AGE = 300  # seconds: how long a new key should verify before it signs

@@ -5,15 +5,15 @@ from marshmallow import ValidationError
 from sqlalchemy import select
 
 from app.auth.service import end_sessions
-from app.cli import Group
-from app.database import unique_or
-from app.errors import ApiError, Code
+from app.data.types import unique_or
 from app.extensions import db
-from app.logs import log_event
 from app.users.models import User, username_key
 from app.users.passwords import hash_password
 from app.users.schemas import AccountSchema
 from app.users.service import keep_an_admin, lock_admins
+from app.web.commands import Group
+from app.web.errors import ApiError, Code
+from app.web.logs import log_event
 
 users_cli = Group("users", help="Accounts.")
 

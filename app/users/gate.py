@@ -12,7 +12,7 @@ from typing import ParamSpec, TypeVar
 
 from blinker import Namespace
 
-from app.errors import ApiError, Code
+from app.web.errors import ApiError, Code
 
 Result = TypeVar("Result")
 Params = ParamSpec("Params")

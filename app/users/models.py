@@ -4,7 +4,7 @@ from datetime import datetime
 from sqlalchemy import String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column, validates
 
-from app.database import BigId, UTCDateTime, utcnow
+from app.data.types import BigId, UTCDateTime, utcnow
 from app.extensions import Base
 
 USERNAME_LENGTH = 64  # characters, after NFKC

@@ -2,21 +2,21 @@ from typing import Any
 
 from sqlalchemy import delete, select
 
-from app.auth.guards import admin_required, fresh_admin_required, fresh_login_required, login_required, switched_on
-from app.auth.locations import clear_cookies
 from app.auth.service import end_sessions
-from app.auth.tokens import caller
-from app.blueprint import Blueprint
-from app.conditional import conditional, refuse_mismatch, require_match
-from app.database import unique_or
-from app.errors import ApiError, Code
+from app.data.types import unique_or
 from app.extensions import db, execute_write
-from app.logs import log_event
-from app.pagination import PAGE_HEADERS, read_page
-from app.schemas import MessageSchema
+from app.tokens.caller import caller
+from app.tokens.guards import admin_required, fresh_admin_required, fresh_login_required, login_required, switched_on
+from app.tokens.locations import clear_cookies
 from app.users.models import User, username_key
 from app.users.schemas import OwnChangesSchema, UserChangesSchema, UserPageArgs, UserPageSchema, UserSchema
 from app.users.service import keep_an_admin, lock_admins
+from app.web.blueprint import Blueprint
+from app.web.errors import ApiError, Code
+from app.web.etags import conditional, refuse_mismatch, require_match
+from app.web.fields import MessageSchema
+from app.web.logs import log_event
+from app.web.pages import PAGE_HEADERS, read_page
 
 blp = Blueprint("users", __name__, url_prefix="/api/v1/users", description="Accounts.")
 

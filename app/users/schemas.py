@@ -6,10 +6,10 @@ from flask import current_app
 from marshmallow import Schema, ValidationError, fields, validates_schema
 from marshmallow.validate import Length
 
-from app.schemas import NextCursor, PageArgs, RowSchema, StrictBoolean, Text, Timestamp
 from app.users.models import USERNAME_LENGTH, normalized
 from app.users.password_rules import is_common, resembles
 from app.users.passwords import normalize_password
+from app.web.fields import NextCursor, PageArgs, RowSchema, StrictBoolean, Text, Timestamp
 
 RESEMBLES = "This is the user name, or little more."
 PASSWORD_LENGTH = 128  # characters; the cost of a hash does not grow with it

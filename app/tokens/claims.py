@@ -9,8 +9,8 @@ from typing import Any
 
 from jwt import InvalidTokenError, PyJWK
 
-from app.database import MAX_ID
-from app.strict_json import strict_json
+from app.data.types import MAX_ID
+from app.web.strict_json import strict_json
 
 MAX_TIME = 253_402_300_799  # the last second of the year 9999, in seconds since 1970
 MAX_TOKEN_LENGTH = 4096

@@ -9,11 +9,11 @@ from flask import current_app, g
 from flask_jwt_extended.exceptions import JWTExtendedException
 from jwt import PyJWTError
 
-from app.auth.tokens import authenticate, caller, is_anonymous
-from app.blueprint import Blueprint
-from app.errors import ApiError, Code
-from app.logs import log_event
-from app.openapi import Token
+from app.tokens.caller import authenticate, caller, is_anonymous
+from app.web.blueprint import Blueprint
+from app.web.errors import ApiError, Code
+from app.web.logs import log_event
+from app.web.openapi import Token
 
 View = TypeVar("View", bound=Callable[..., Any])
 

@@ -10,9 +10,9 @@ from typing import Any, NamedTuple, cast
 from apispec import APISpec
 from flask import Flask, current_app
 
-from app.auth.locations import SAFE_METHODS, security_schemes
-from app.codes import Code
 from app.extensions import api
+from app.tokens.locations import SAFE_METHODS, security_schemes
+from app.web.codes import Code
 
 ABOUT = {
     "info": {

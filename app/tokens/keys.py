@@ -9,8 +9,8 @@ from typing import Any, cast
 from flask import Flask, current_app, g
 from jwt import PyJWK
 
-from app.auth.key_set import SECRET_KID, Key, KeySet, KeySetError, parse_key_set, read_document, read_key_set
-from app.logs import log_event
+from app.tokens.key_set import SECRET_KID, Key, KeySet, KeySetError, parse_key_set, read_document, read_key_set
+from app.web.logs import log_event
 
 _log = logging.getLogger("app.keys")
 

@@ -10,9 +10,9 @@ from flask import Response, jsonify, request
 from marshmallow import Schema
 from sqlalchemy import update
 
-from app.blueprint import Blueprint
-from app.errors import ApiError, Code
 from app.extensions import Base, db, execute_write
+from app.web.blueprint import Blueprint
+from app.web.errors import ApiError, Code
 
 _ETAG = {"ETag": {"$ref": "#/components/headers/ETag"}}
 CREATED_HEADERS = {

@@ -13,9 +13,9 @@ from werkzeug.datastructures import MultiDict
 from werkzeug.exceptions import NotFound
 from werkzeug.routing import IntegerConverter
 
-from app.database import MAX_ID
-from app.errors import ApiError, Code
-from app.strict_json import NotStrictError, strict_json
+from app.data.types import MAX_ID
+from app.web.errors import ApiError, Code
+from app.web.strict_json import NotStrictError, strict_json
 
 if TYPE_CHECKING:  # not there when the program runs
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment

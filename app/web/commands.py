@@ -8,8 +8,8 @@ import click
 from flask.cli import AppGroup
 from sqlalchemy.exc import SQLAlchemyError
 
-from app.database import is_unavailable
-from app.errors import ApiError
+from app.data.types import is_unavailable
+from app.web.errors import ApiError
 
 
 @contextmanager

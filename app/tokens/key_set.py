@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from jwt import PyJWK, PyJWTError
 from jwt.algorithms import ECAlgorithm, HMACAlgorithm, OKPAlgorithm, RSAAlgorithm
 
-from app.strict_json import strict_json
+from app.web.strict_json import strict_json
 
 SECRET_KID = "secret"  # noqa: S105 -- the name that JWT_SECRET_KEY has: no key of a set may take it
 MIN_RSA_BITS = 2048  # RFC 7518 section 3.3

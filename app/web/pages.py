@@ -12,11 +12,11 @@ from flask import request
 from itsdangerous import BadData, URLSafeSerializer
 from sqlalchemy import Integer, Select, bindparam
 
-from app.auth.keys import derivation_secrets
-from app.database import Money, UTCDateTime, rows_behind
-from app.errors import ApiError, invalid
+from app.data.types import Money, UTCDateTime, rows_behind
 from app.extensions import db, read_rows
-from app.http import query
+from app.tokens.keys import derivation_secrets
+from app.web.errors import ApiError, invalid
+from app.web.request import query
 
 PAGE_HEADERS = {
     "Link": {

@@ -10,9 +10,9 @@ from uuid import UUID
 from flask import Flask, Response, after_this_request, current_app, g, request
 from werkzeug.datastructures import MultiDict
 
-from app.errors import ApiError, Code
-from app.http import read_body, read_json
-from app.logs import log_event
+from app.web.errors import ApiError, Code
+from app.web.logs import log_event
+from app.web.request import read_body, read_json
 
 QUERY_NAME = "jwt"
 CSRF_HEADER = "X-CSRF-TOKEN"

@@ -25,8 +25,8 @@ from prometheus_client.registry import Collector
 from sqlalchemy import event
 
 from app.extensions import db
-from app.logs import event_logged
 from app.users.gate import Gate, load_changed
+from app.web.logs import event_logged
 
 if TYPE_CHECKING:  # not there when the program runs
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment

@@ -25,7 +25,7 @@ from sqlalchemy import event
 from sqlalchemy.engine import Engine, ExceptionContext
 
 from app.extensions import db
-from app.logs import TRACE_ID
+from app.web.logs import TRACE_ID
 
 if TYPE_CHECKING:  # not there when the program runs
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment

@@ -12,8 +12,8 @@ from marshmallow import Schema, ValidationError, fields
 from marshmallow.validate import Length, OneOf, Range
 from werkzeug.local import LocalProxy
 
-from app.codes import Code
-from app.database import MAX_ID
+from app.data.types import MAX_ID
+from app.web.codes import Code
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 # The same for the API document, whose patterns are those of ECMA-262.

@@ -12,9 +12,9 @@ from flask_smorest.utils import resolve_schema_instance
 from marshmallow import RAISE, Schema, ValidationError
 from webargs.flaskparser import FlaskParser
 
-from app.errors import ApiError, Code
-from app.http import query, read_body, read_json
-from app.openapi import describe
+from app.web.errors import ApiError, Code
+from app.web.openapi import describe
+from app.web.request import query, read_body, read_json
 
 View = TypeVar("View", bound=Callable[..., Any])
 

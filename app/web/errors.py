@@ -14,8 +14,8 @@ from sqlalchemy.orm.exc import StaleDataError
 from werkzeug.exceptions import HTTPException
 from werkzeug.http import quote_header_value
 
-from app.codes import Code as Code
-from app.database import is_broken_reference, is_unavailable
+from app.data.types import is_broken_reference, is_unavailable
+from app.web.codes import Code as Code
 
 RETRY_AFTER = "1"  # seconds
 MAX_ERRORS = 20  # fields named in one answer: twenty thousand unknown ones are not echoed

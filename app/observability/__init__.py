@@ -5,7 +5,7 @@ from importlib import import_module
 from flask import Flask
 
 # The setting that asks for it, and the module.  In this order: the address of the metrics is outside of any trace.
-EXTRAS = {"TRACES": "app.traces", "METRICS_PORT": "app.metrics"}
+EXTRAS = {"TRACES": "app.observability.traces", "METRICS_PORT": "app.observability.metrics"}
 
 
 def init_app(app: Flask) -> None:

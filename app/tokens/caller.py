@@ -14,16 +14,16 @@ from jwt import PyJWK, PyJWTError
 from sqlalchemy import bindparam, exists, select
 from werkzeug.local import LocalProxy
 
-from app.auth import keys, locations
-from app.auth.claims import write_token
-from app.auth.key_set import KINDS, Key
-from app.auth.locations import check_csrf, csrf_value, find_token, set_cookies
 from app.auth.models import RevokedToken, Session
-from app.auth.verification import VerifiedToken, key_for, read_claims, remember, verify
-from app.database import utcnow
-from app.errors import ApiError, Code, error_response
+from app.data.types import utcnow
 from app.extensions import jwt, read_rows
+from app.tokens import keys, locations
+from app.tokens.claims import write_token
+from app.tokens.key_set import KINDS, Key
+from app.tokens.locations import check_csrf, csrf_value, find_token, set_cookies
+from app.tokens.verification import VerifiedToken, key_for, read_claims, remember, verify
 from app.users.models import User
+from app.web.errors import ApiError, Code, error_response
 
 
 class Caller(NamedTuple):

@@ -9,10 +9,10 @@ from uuid import UUID
 from flask import current_app
 from jwt import ExpiredSignatureError, InvalidTokenError, PyJWK, PyJWT, PyJWTError
 
-from app.auth import keys
-from app.auth.claims import check_claims, read_token
-from app.auth.key_set import Key
-from app.errors import ApiError, Code
+from app.tokens import keys
+from app.tokens.claims import check_claims, read_token
+from app.tokens.key_set import Key
+from app.web.errors import ApiError, Code
 
 MAX_VERIFIED = 2048  # tokens whose verification a process remembers: about 4 MB
 
