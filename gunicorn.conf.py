@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import gunicorn.util
+from gunicorn.http.errors import ParseException
 
 HERE = Path(__file__).parent
 
@@ -113,6 +114,8 @@ def post_fork(server: Any, worker: Any) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     keys: Any = importlib.import_module("app.tokens.keys")
     keys.sound_key_set = _sound_keys
+    requests: Any = importlib.import_module("app.web.request")
+    requests.framing_errors += (ParseException,)
     flag: Any = importlib.import_module("app.system.stopping")
     flag.flag = server.stopping
     if _settings.METRICS_PORT:

@@ -5,20 +5,22 @@ from pathlib import Path
 from flask import Flask
 
 from app import observability
-from app.auth.cli import keys_cli, tokens_cli
+from app.auth.cli import tokens_cli
 from app.auth.routes import blp as auth_blp
+from app.data.base import db
 from app.data.connections import database_url, engine_options
-from app.extensions import api, db, migrate
+from app.extensions import api, migrate
 from app.items.cli import seed
 from app.items.routes import blp as items_blp
 from app.system.cli import errors_cli, openapi_cli
 from app.system.doctor import doctor
 from app.system.routes import blp as system_blp
-from app.tokens import caller
+from app.tokens import jwt_extended, keys, locations
+from app.tokens.cli import keys_cli
 from app.users import passwords
 from app.users.cli import users_cli
 from app.users.routes import blp as users_blp
-from app.web import errors, logs, openapi, proxies, request
+from app.web import errors, logs, openapi, pages, proxies, request
 from app.web.fields import ErrorSchema
 
 __version__ = "0.1.0"
@@ -50,10 +52,11 @@ def create_app(config: object) -> Flask:
     db.init_app(app)
     migrate.init_app(app, db, directory=str(Path(app.root_path).parent / "migrations"))
     passwords.init_app(app)
-    caller.init_app(app)
+    jwt_extended.init_app(app)
     api.ERROR_SCHEMA = ErrorSchema
     api.init_app(app)
-    openapi.prepare(app)
+    openapi.prepare(app, locations.security_schemes(app))
+    pages.init_app(app, keys.derivation_secrets)
 
     # Features.
     for blueprint in BLUEPRINTS:

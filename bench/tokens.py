@@ -33,7 +33,7 @@ sys.path += [str(ROOT), str(ROOT / "tests")]
 from databases import database_on  # noqa: E402 -- behind the path
 
 from app import create_app  # noqa: E402
-from app.extensions import db  # noqa: E402
+from app.data.base import db  # noqa: E402
 from config import TestingConfig  # noqa: E402
 
 CALLERS, ROUNDS, REQUESTS = 200, 25, 200

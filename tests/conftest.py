@@ -9,11 +9,13 @@ import jwt
 import pytest
 import secrets_in_logs
 from databases import PRESENT, fresh_beside, fresh_database
+from flask import Flask, has_app_context
+from flask.testing import FlaskClient
 from flask_migrate import upgrade
 from sqlalchemy import func, select, update
 
 from app import create_app
-from app.extensions import Base, db
+from app.data.base import Base, db
 from app.users import gate
 from app.users.models import User
 from app.web.logs import _formatter
@@ -113,6 +115,19 @@ def database(request, tmp_path_factory):
     """The URL of an empty database of each kind in turn."""
     with fresh_database(request.param, tmp_path_factory.mktemp(request.param)) as url:
         yield url
+
+
+class Client(FlaskClient):
+    """Gives each request an application context of its own, because a test may already hold one."""
+
+    def open(self, *args, **kwargs):
+        if not has_app_context():
+            return super().open(*args, **kwargs)
+        with self.application.app_context():
+            return super().open(*args, **kwargs)
+
+
+Flask.test_client_class = Client  # of every application that the tests make
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from conftest import API, error, log_in, make_admin, sign_up
 from hostile_cases import expand, numbered
 from sqlalchemy import func, select
 
-from app.extensions import db
+from app.data.base import db
 from app.items.models import Item
 from app.users.models import User
 

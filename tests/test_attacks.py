@@ -15,8 +15,8 @@ from attacks import Forge, Keys, make_key_set, read, recipes, watching_what_is_r
 from conftest import API, PASSWORD, bearer, claims, error, log_in, make_admin, me, refresh, sign_up
 
 from app import create_app
+from app.data.base import db
 from app.data.types import utcnow
-from app.extensions import db
 from config import ProductionConfig, TestingConfig
 
 ALGORITHMS = ("HS256", "RS256", "ES256", "EdDSA")

@@ -11,8 +11,8 @@ from sqlalchemy import select, update
 
 from app.auth.models import RevokedToken, Session
 from app.auth.pruning import CLOCKS_ERR, PRUNE_EVERY
+from app.data.base import db
 from app.data.types import utcnow
-from app.extensions import db
 from app.users.models import User
 
 

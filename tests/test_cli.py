@@ -12,8 +12,8 @@ from sqlalchemy import delete, select, update
 from app import create_app
 from app.auth.models import RevokedToken, Session
 from app.auth.pruning import prune
+from app.data.base import db
 from app.data.types import utcnow
-from app.extensions import db
 from app.items.models import Item
 from app.users import cli
 from app.users.models import User

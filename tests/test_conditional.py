@@ -8,7 +8,7 @@ import pytest
 from conftest import API, count, error, make_admin, refresh
 from sqlalchemy import event
 
-from app.extensions import db
+from app.data.base import db
 from app.items import routes
 from app.items.models import Item
 from app.users.models import User

@@ -16,7 +16,7 @@ from marshmallow.validate import Range
 
 import config
 from app import create_app
-from app.extensions import db
+from app.data.base import db
 from config import Config, ConfigError, DevelopmentConfig, ProductionConfig, TestingConfig, load_config
 
 ROOT = Path(__file__).parent.parent

@@ -8,9 +8,10 @@ from sqlalchemy import create_engine, insert, literal, select, text, update
 from sqlalchemy.exc import IntegrityError
 
 from app import create_app
+from app.data.base import db
 from app.data.connections import database_url, engine_options
+from app.data.statements import commit_if_begun, insert_alone, read_rows, write_alone
 from app.data.types import utcnow
-from app.extensions import commit_if_begun, db, insert_alone, read_rows, write_alone
 from app.users.models import User
 from config import TestingConfig
 

@@ -11,8 +11,8 @@ from conftest import make_admin, sign_up
 from sqlalchemy import text
 from test_system import at_version
 
+from app.data.base import db
 from app.data.types import utcnow
-from app.extensions import db
 from app.system import doctor
 from app.tokens.key_set import generate_key
 

@@ -19,10 +19,10 @@ from sqlalchemy import delete, select, text
 from werkzeug.exceptions import Gone
 
 from app import create_app
+from app.data.base import db
 from app.data.types import utcnow
-from app.extensions import db
 from app.items.models import Item
-from app.tokens.caller import Grant, issue_tokens
+from app.tokens.issuing import Grant, issue_tokens
 from app.users.models import User
 from app.web.strict_json import NotStrictError, strict_json
 from config import TestingConfig

@@ -11,7 +11,7 @@ from conftest import API, PASSWORD, bearer, error, variant
 from hostile_cases import CATALOGUE, DECIDED, EXCEPTIONS, FIELDS, cases, choices, content, expand, statuses, strings
 from hostile_world import World
 
-from app.extensions import Base, db
+from app.data.base import Base, db
 
 JSON = "application/json"
 SHORTER = {"nul": "correct", "len-72-73": "z" * 72}  # by case: what must not log in, where the whole password does

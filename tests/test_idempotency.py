@@ -9,8 +9,8 @@ import pytest
 import time_machine
 from conftest import API, bearer, count, error, log_in, refresh
 
+from app.data.base import db
 from app.data.types import utcnow
-from app.extensions import db
 from app.idempotency.models import IdempotencyKey
 from app.items import routes
 from app.items.models import Item

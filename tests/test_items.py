@@ -8,7 +8,7 @@ import pytest
 from conftest import API, bearer, count, error, make_admin, sign_up
 from test_users import statements
 
-from app.extensions import db
+from app.data.base import db
 from app.items.models import Item
 
 

@@ -17,8 +17,8 @@ from prometheus_client import values
 from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import text
 
+from app.data.base import db
 from app.data.types import utcnow
-from app.extensions import db
 from app.observability import metrics
 from app.users import gate
 from app.web.errors import ApiError

@@ -18,8 +18,9 @@ from test_server import BIN, ROOT, environment
 from test_system import at_version
 
 from app.auth.models import Session
-from app.data.types import is_unavailable, utcnow
-from app.extensions import Base, db
+from app.data.base import Base, db
+from app.data.errors import is_unavailable
+from app.data.types import utcnow
 from app.items.models import Item
 from app.users.models import User
 

@@ -8,8 +8,8 @@ import pytest
 from conftest import API, error
 from sqlalchemy import event, insert, text, update
 
+from app.data.base import db
 from app.data.types import utcnow
-from app.extensions import db
 from app.items.models import Item, name_key
 from app.tokens.key_set import activate_key, generate_key, retire_key
 

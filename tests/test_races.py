@@ -9,7 +9,7 @@ from conftest import API, PASSWORD, bearer, claims, count, log_in, make_admin, r
 from sqlalchemy import func, select
 
 from app.auth.models import FailedLogin, RevokedToken, Session
-from app.extensions import db
+from app.data.base import db
 from app.items.models import Item
 from app.users.models import User
 

@@ -27,8 +27,8 @@ from databases import fresh_database
 from jwt import get_unverified_header
 
 from app import create_app
+from app.data.base import db
 from app.data.types import utcnow
-from app.extensions import db
 from app.tokens.key_set import activate_key, generate_key
 from config import TestingConfig
 

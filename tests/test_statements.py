@@ -8,8 +8,8 @@ from test_policy import CALLERS, MATRIX, fill_in, routes
 from test_users import statements
 
 from app.auth import pruning
+from app.data.base import Base
 from app.data.types import utcnow
-from app.extensions import Base
 
 # Of each route's success, by the first who may: a user, an administrator, a refresh token. One of them asks who it is.
 # Whoever makes a view do more, or less, changes its number here.

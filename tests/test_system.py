@@ -15,8 +15,8 @@ from sqlalchemy import make_url, text, update
 from test_users import statements
 
 from app import __version__, create_app
+from app.data.base import db
 from app.data.types import utcnow
-from app.extensions import db
 from app.system import stopping
 from app.users.models import User
 from config import TestingConfig

@@ -13,8 +13,8 @@ from app.auth.models import FailedLogin
 from app.auth.pruning import prune
 from app.auth.service import Account
 from app.auth.throttle import attempt_key
+from app.data.base import db
 from app.data.types import utcnow
-from app.extensions import db
 from app.users import passwords
 from app.users.models import User
 from app.web.errors import ApiError, Code

@@ -4,6 +4,7 @@ import base64
 import hmac
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 from uuid import uuid4
 
 import jwt
@@ -13,12 +14,10 @@ from conftest import API, bearer, claims, error, log_in, me, refresh, sign_up, v
 from flask_jwt_extended import create_access_token, create_refresh_token, get_jwt, get_jwt_identity, jwt_required
 
 from app import create_app
+from app.data.base import db
 from app.data.types import utcnow
-from app.extensions import db
-from app.tokens import caller as caller_module
-from app.tokens import verification
+from app.tokens import issuing, verification
 from app.tokens.caller import caller
-from app.tokens.claims import write_token
 from app.tokens.guards import login_required
 from app.users.models import User
 from config import TestingConfig
@@ -335,11 +334,11 @@ class TestVerification:
         ring = app.extensions["keys"]
         of_before = ring.current()
 
-        def sign_and_change(*args):
+        def sign_and_change(*args, **kwargs):
             monkeypatch.setattr(ring, "_current", replace(of_before, keys={}, verified={}))
-            return write_token(*args)
+            return jwt.encode(*args, **kwargs)
 
-        monkeypatch.setattr(caller_module, "write_token", sign_and_change)
+        monkeypatch.setattr(issuing, "jwt", SimpleNamespace(encode=sign_and_change))
         log_in(client, user.username)
 
         assert ring.current().verified == {}

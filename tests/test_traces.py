@@ -11,7 +11,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import SpanKind, StatusCode, format_trace_id
 from sqlalchemy import text
 
-from app.extensions import db
+from app.data.base import db
 from app.observability import traces
 from app.web.logs import _formatter
 

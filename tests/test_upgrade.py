@@ -17,7 +17,7 @@ from machines import call
 from sqlalchemy import BigInteger, Integer, SmallInteger, String, inspect
 from test_server import ROOT, serving
 
-from app.extensions import db
+from app.data.base import db
 
 SCRIPTS = ScriptDirectory(ROOT / "migrations")
 # What the docstring of a migration must say that takes something away (docs/operations.md).

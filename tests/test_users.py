@@ -7,7 +7,7 @@ from conftest import API, bearer, count, error, log_in, make_admin, me, refresh,
 from sqlalchemy import event
 
 from app.auth.models import Session
-from app.extensions import db
+from app.data.base import db
 from app.items.models import Item
 from app.users.models import User
 

@@ -2,21 +2,15 @@ import time
 from collections.abc import Callable
 from functools import partial
 from logging import WARNING
-from pathlib import Path
-from typing import Any, TypeVar
 
 import click
-from flask import current_app
 
 from app.auth.pruning import Reached, prune
 from app.auth.service import end_sessions_of_all
+from app.data.base import db
 from app.data.types import utcnow
-from app.extensions import db
-from app.tokens.key_set import KINDS, SECRET_KID, KeySetError, activate_key, generate_key, read_key_set, retire_key
 from app.web.commands import Group
 from app.web.logs import log_event
-
-Result = TypeVar("Result")
 
 BATCH = 1000  # rows a transaction, at most
 STEP = 0.01  # seconds a transaction: whoever writes meanwhile hardly notices
@@ -61,64 +55,3 @@ def _in_batches(remove: Callable[[int, Reached], int]) -> int:
         took = time.perf_counter() - began
         rows = max(1, min(BATCH, int(rows * STEP / max(took, STEP / BATCH))))
         time.sleep(took)  # as long again: SQLite's writers find the lock by looking now and then
-
-
-keys_cli = Group("keys", help="The keys that tokens are signed with: the key set file that JWT_KEYSET names.")
-_kid = click.argument("kid")
-
-
-def _path() -> Path:
-    path = current_app.config["JWT_KEYSET"]
-    if not path:
-        raise click.ClickException("JWT_KEYSET is not set: let it name the key set file, such as instance/keys.json.")
-    return Path(path)
-
-
-def _change(change: Callable[..., Result], *args: Any) -> Result:
-    path = _path()
-    try:
-        return change(path, *args)
-    except KeySetError as error:
-        raise click.ClickException(f"{path}: {error}.") from error
-    except OSError as error:
-        raise click.ClickException(f"{path}: cannot be written ({error.strerror}).") from error
-
-
-@keys_cli.command("generate")
-@click.option("--algorithm", required=True, type=click.Choice(list(KINDS)), help="EdDSA, where nothing else is asked.")
-def generate(algorithm: str) -> None:
-    """Add a new key, which only verifies until it is activated.  The first one signs at once."""
-    kid, signs = _change(generate_key, algorithm, utcnow())
-    log_event("key_generated", kid=kid, algorithm=algorithm)
-    click.echo(kid)
-    if not signs:
-        click.echo(f"It verifies only. When every machine has the file: flask keys activate {kid}", err=True)
-
-
-@keys_cli.command("list")
-def list_keys() -> None:
-    """List the keys: kid, algorithm, and which one signs."""
-    key_set = _change(read_key_set)
-    for key in key_set.keys.values():
-        click.echo(f"{key.kid}  {key.algorithm:5}  {'signs' if key.kid == key_set.signing_kid else 'verifies'}")
-    if key_set.signing_kid == SECRET_KID:
-        click.echo(f"{SECRET_KID}  HS256  signs: it is JWT_SECRET_KEY")
-
-
-@keys_cli.command("activate")
-@_kid
-def activate(kid: str) -> None:
-    """Sign with the key KID from now on.  The one before goes on verifying."""
-    _change(activate_key, kid)
-    log_event("key_activated", kid=kid)
-    days = current_app.config["JWT_REFRESH_TOKEN_EXPIRES"] / 86_400
-    click.echo(f"{kid} signs. What the key before signed lives on for at most {days:g} day(s): then retire it.")
-
-
-@keys_cli.command("retire")
-@_kid
-def retire(kid: str) -> None:
-    """Remove the key KID.  Every token that it signed is dead."""
-    _change(retire_key, kid)
-    log_event("key_retired", kid=kid)
-    click.echo(f"{kid} is gone, and every token that it signed is dead.")

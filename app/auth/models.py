@@ -4,8 +4,8 @@ from datetime import datetime
 from sqlalchemy import ForeignKey, Index, String, Uuid
 from sqlalchemy.orm import Mapped, mapped_column
 
+from app.data.base import Base
 from app.data.types import BigId, UTCDateTime, utcnow
-from app.extensions import Base
 
 USER_AGENT_LENGTH = 255
 IP_ADDRESS_LENGTH = 45  # an IPv6 address that embeds an IPv4 one

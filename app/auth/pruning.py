@@ -9,8 +9,8 @@ from sqlalchemy import delete, inspect, select
 from sqlalchemy.orm import InstrumentedAttribute
 
 from app.auth.models import FailedLogin, RevokedToken, Session
+from app.data.base import db
 from app.data.types import utcnow
-from app.extensions import db
 from app.idempotency.models import IdempotencyKey
 
 # A revoked token that is forgotten while it lives is valid again. So one machine whose clock is ahead must not be

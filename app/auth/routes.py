@@ -30,10 +30,13 @@ from app.auth.service import (
     stop_renewal,
     verify_login,
 )
-from app.data.types import unique_or, utcnow
-from app.extensions import commit_if_begun, db, execute_write
-from app.tokens.caller import Grant, caller, is_anonymous, issue_tokens
+from app.data.base import db
+from app.data.errors import unique_or
+from app.data.statements import commit_if_begun, execute_write
+from app.data.types import utcnow
+from app.tokens.caller import caller, is_anonymous
 from app.tokens.guards import fresh_login_required, live_login_optional, login_required, refresh_required, switched_on
+from app.tokens.issuing import Grant, issue_tokens
 from app.tokens.locations import came_by_cookie, clear_cookies, expire_cookies, require_cookies
 from app.users.models import User
 from app.users.password_rules import resembles

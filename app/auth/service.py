@@ -12,9 +12,12 @@ from sqlalchemy.exc import SQLAlchemyError
 from app.auth.models import IP_ADDRESS_LENGTH, USER_AGENT_LENGTH, RevokedToken, Session
 from app.auth.pruning import Reached, prune_in_passing
 from app.auth.throttle import attempt_key, forget_failures, give_back_attempt, make_room, reserve_attempt
-from app.data.types import unique_or, utcnow
-from app.extensions import db, execute_write, read_rows, write_alone
-from app.tokens.caller import Caller, Grant
+from app.data.base import db
+from app.data.errors import unique_or
+from app.data.statements import execute_write, read_rows, write_alone
+from app.data.types import utcnow
+from app.tokens.caller import Caller
+from app.tokens.issuing import Grant
 from app.users.models import User, username_key
 from app.users.passwords import hash_password, is_outdated, place_for_hashing, verify_password
 from app.web.errors import ApiError, Code

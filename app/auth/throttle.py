@@ -14,8 +14,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app.auth.models import FailedLogin
 from app.auth.pruning import remove_expired
+from app.data.base import db
 from app.data.types import UTCDateTime, utcnow
-from app.extensions import db
 from app.web.errors import ApiError, Code
 
 IPV6_NETWORK = 64  # bits: what one subscriber has (RFC 6177); with single addresses nobody would ever be stopped

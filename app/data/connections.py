@@ -4,10 +4,12 @@ import select
 import sqlite3
 from typing import Any
 
-from sqlalchemy import event, make_url
+from sqlalchemy import Connection, event, make_url
 from sqlalchemy.engine import URL, Engine
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import InvalidatePoolError
+from sqlalchemy.exc import InvalidatePoolError, OperationalError
+
+from app.data.errors import reason
 
 DRIVERS = {
     "postgres": "postgresql+psycopg",
@@ -117,3 +119,26 @@ def single_statement_options(dialect: str) -> dict[str, Any] | None:
     None on MariaDB and MySQL: they would have to be told, twice, which costs more.
     """
     return {"postgresql": {"isolation_level": "AUTOCOMMIT"}, "sqlite": {}}.get(dialect)
+
+
+def takes_writes(connection: Connection) -> bool:
+    """Whether the database is one to write to, and not a copy that follows another or a read-only file.
+
+    Asked outside of a transaction, it holds and waits for no lock.
+    """
+    if connection.dialect.name == "postgresql":
+        return bool(connection.exec_driver_sql("SHOW transaction_read_only").scalar_one() == "off")
+    if connection.dialect.name in ("mysql", "mariadb"):
+        return connection.exec_driver_sql("SELECT @@global.read_only").scalar_one() in (0, "OFF")
+    # SQLite tells only who tries to write. One that is busy writing for somebody else can be written to.
+    patience = connection.exec_driver_sql("PRAGMA busy_timeout").scalar_one()
+    connection.exec_driver_sql("PRAGMA busy_timeout = 0")
+    try:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        connection.exec_driver_sql("PRAGMA user_version = 0")  # a number that nobody uses, and that is taken back
+        connection.exec_driver_sql("ROLLBACK")
+    except OperationalError as error:
+        return reason(error) == sqlite3.SQLITE_BUSY
+    finally:
+        connection.exec_driver_sql(f"PRAGMA busy_timeout = {patience}")
+    return True

@@ -3,8 +3,8 @@ from datetime import datetime
 from sqlalchemy import ForeignKey, Index, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
+from app.data.base import Base
 from app.data.types import BigId, UTCDateTime
-from app.extensions import Base
 
 
 class IdempotencyKey(Base):

@@ -10,8 +10,9 @@ from sqlalchemy import delete, insert, select, update
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from app.auth.pruning import remove_expired
-from app.data.types import is_deadlock, is_unique_violation, utcnow
-from app.extensions import db
+from app.data.base import db
+from app.data.errors import is_deadlock, is_unique_violation
+from app.data.types import utcnow
 from app.idempotency.models import IdempotencyKey
 from app.web.errors import ApiError, Code
 

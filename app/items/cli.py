@@ -6,7 +6,7 @@ from flask import current_app
 from flask.cli import with_appcontext
 from sqlalchemy import select
 
-from app.extensions import db
+from app.data.base import db
 from app.items.models import Item
 from app.users.models import User, username_key
 from app.users.passwords import hash_password

@@ -6,8 +6,8 @@ from typing import Any
 from sqlalchemy import CheckConstraint, ForeignKey, Index, String, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column, validates
 
+from app.data.base import Base
 from app.data.types import BigId, Money, UTCDateTime, exact_text, utcnow
-from app.extensions import Base
 
 NAME_LENGTH = 80
 KEY_LENGTH = 3 * NAME_LENGTH  # the most that folding the case makes of them (Unicode, CaseFolding.txt)

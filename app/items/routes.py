@@ -4,8 +4,9 @@ from typing import Any, cast
 from flask import Response, jsonify, url_for
 from sqlalchemy import Select, Table, bindparam, delete, insert, select
 
-from app.data.types import ESCAPE, part, unique_or
-from app.extensions import commit_if_begun, db, execute_write, insert_alone
+from app.data.base import db
+from app.data.errors import unique_or
+from app.data.statements import ESCAPE, commit_if_begun, execute_write, insert_alone, part
 from app.idempotency.guards import idempotent, keep_answer
 from app.items.models import Item, name_key, new_item
 from app.items.schemas import (

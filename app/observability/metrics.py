@@ -24,7 +24,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 from sqlalchemy import event
 
-from app.extensions import db
+from app.data.base import db
 from app.users.gate import Gate, load_changed
 from app.web.logs import event_logged
 

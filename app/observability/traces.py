@@ -24,7 +24,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from sqlalchemy import event
 from sqlalchemy.engine import Engine, ExceptionContext
 
-from app.extensions import db
+from app.data.base import db
 from app.web.logs import TRACE_ID
 
 if TYPE_CHECKING:  # not there when the program runs

@@ -13,9 +13,9 @@ from flask.cli import with_appcontext
 from sqlalchemy import exists, func, select, text
 from sqlalchemy.exc import SQLAlchemyError
 
+from app.data.base import db
 from app.data.connections import POSTGRESQL_SETTINGS
 from app.data.types import utcnow
-from app.extensions import db
 from app.system.migrations import Schema, schema
 from app.tokens.key_set import MIN_SECRET_BYTES, SECRET_KID, KeySetError
 from app.tokens.keys import ring

@@ -6,7 +6,8 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from flask import current_app
 
-from app.extensions import db, migrate
+from app.data.base import db
+from app.extensions import migrate
 
 
 class Schema(Enum):

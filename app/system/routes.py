@@ -5,8 +5,8 @@ from typing import Any
 import flask
 from flask import Response, current_app, jsonify, make_response, render_template, request
 
-from app.data.types import takes_writes
-from app.extensions import db
+from app.data.base import db
+from app.data.connections import takes_writes
 from app.system.docs import POLICY, read_asset
 from app.system.migrations import Schema, schema
 from app.system.schemas import HealthSchema, IndexSchema, KeysSchema

@@ -1,13 +1,11 @@
 """What a token of ours looks like and says: its text, and every claim that we set, as we set it."""
 
 import base64
-import json
 import re
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import Any
 
-from jwt import InvalidTokenError, PyJWK
+from jwt import InvalidTokenError
 
 from app.data.types import MAX_ID
 from app.web.strict_json import strict_json
@@ -40,31 +38,9 @@ def read_token(token: str) -> tuple[dict[str, Any], dict[str, Any]]:
     return header, claims
 
 
-def write_token(claims: Mapping[str, Any], kid: str, key: PyJWK) -> str:
-    """The token of these claims (RFC 7515 section 7.1), as PyJWT's `encode` would write it.
-
-    Signed by PyJWT; but its `encode` examines the key anew for every token, which takes longer than signing.
-    """
-    signed = _header(kid, key.algorithm_name) + b"." + _spelled(_json(claims))
-    return (signed + b"." + _spelled(key.Algorithm.sign(signed, key.key))).decode()
-
-
-@lru_cache(maxsize=64)
-def _header(kid: str, algorithm: str) -> bytes:
-    return _spelled(_json({"alg": algorithm, "kid": kid, "typ": "JWT"}))
-
-
-def _json(members: Mapping[str, Any]) -> bytes:
-    return json.dumps(members, separators=(",", ":")).encode()
-
-
-def _spelled(content: bytes) -> bytes:
-    return base64.urlsafe_b64encode(content).rstrip(b"=")
-
-
 def _segment(text: str) -> bytes:
     content = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
-    if _spelled(content).decode() != text:  # unused bits of the last character
+    if base64.urlsafe_b64encode(content).rstrip(b"=").decode() != text:  # unused bits of the last character
         raise ValueError("another spelling")
     return content
 

@@ -5,7 +5,6 @@
 `flask keys` writes it and every worker reads it.  It changes as a whole or not at all.
 """
 
-import fcntl
 import json
 import os
 import re
@@ -16,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
+from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -182,6 +182,7 @@ def _changing(path: Path, *, new: bool = False) -> Iterator[dict[str, Any]]:
     path = path.resolve()  # a link goes on leading to it
     folder = os.open(path.parent, os.O_RDONLY)
     try:
+        fcntl: Any = import_module("fcntl")  # POSIX alone has it; only the command that changes a file needs it
         fcntl.flock(folder, fcntl.LOCK_EX)
         before = path.stat() if path.exists() or not new else None
         document = _read(path) if before else {"signing_kid": None, "keys": []}

@@ -12,12 +12,10 @@ from werkzeug.datastructures import MultiDict
 
 from app.web.errors import ApiError, Code
 from app.web.logs import log_event
-from app.web.request import read_body, read_json
+from app.web.request import CSRF_HEADER, SAFE_METHODS, read_body, read_json
 
 QUERY_NAME = "jwt"
-CSRF_HEADER = "X-CSRF-TOKEN"
 AUTH_PATH = "/api/v1/auth"  # the refresh cookie goes nowhere else
-SAFE_METHODS = ("GET", "HEAD", "OPTIONS")  # RFC 9110 section 9.2.1: they change nothing
 
 
 class Cookie(NamedTuple):

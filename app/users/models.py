@@ -4,8 +4,8 @@ from datetime import datetime
 from sqlalchemy import String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column, validates
 
+from app.data.base import Base
 from app.data.types import BigId, UTCDateTime, utcnow
-from app.extensions import Base
 
 USERNAME_LENGTH = 64  # characters, after NFKC
 KEY_LENGTH = 3 * USERNAME_LENGTH  # the most that folding the case makes of them (Unicode, CaseFolding.txt)

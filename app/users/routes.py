@@ -3,8 +3,9 @@ from typing import Any
 from sqlalchemy import delete, select
 
 from app.auth.service import end_sessions
-from app.data.types import unique_or
-from app.extensions import db, execute_write
+from app.data.base import db
+from app.data.errors import unique_or
+from app.data.statements import execute_write
 from app.tokens.caller import caller
 from app.tokens.guards import admin_required, fresh_admin_required, fresh_login_required, login_required, switched_on
 from app.tokens.locations import clear_cookies

@@ -2,7 +2,8 @@
 
 from sqlalchemy import select, update
 
-from app.extensions import db, execute_write
+from app.data.base import db
+from app.data.statements import execute_write
 from app.users.models import User
 from app.web.errors import ApiError, Code
 

@@ -8,7 +8,7 @@ import click
 from flask.cli import AppGroup
 from sqlalchemy.exc import SQLAlchemyError
 
-from app.data.types import is_unavailable
+from app.data.errors import is_unavailable
 from app.web.errors import ApiError
 
 

@@ -14,7 +14,7 @@ from sqlalchemy.orm.exc import StaleDataError
 from werkzeug.exceptions import HTTPException
 from werkzeug.http import quote_header_value
 
-from app.data.types import is_broken_reference, is_unavailable
+from app.data.errors import is_broken_reference, is_unavailable
 from app.web.codes import Code as Code
 
 RETRY_AFTER = "1"  # seconds

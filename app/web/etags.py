@@ -10,7 +10,8 @@ from flask import Response, jsonify, request
 from marshmallow import Schema
 from sqlalchemy import update
 
-from app.extensions import Base, db, execute_write
+from app.data.base import Base, db
+from app.data.statements import execute_write
 from app.web.blueprint import Blueprint
 from app.web.errors import ApiError, Code
 

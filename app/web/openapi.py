@@ -11,8 +11,8 @@ from apispec import APISpec
 from flask import Flask, current_app
 
 from app.extensions import api
-from app.tokens.locations import SAFE_METHODS, security_schemes
 from app.web.codes import Code
+from app.web.request import SAFE_METHODS
 
 ABOUT = {
     "info": {
@@ -97,7 +97,7 @@ def describe(doc: dict[str, Any], facts: Mapping[str, Any], *, app: Flask, spec:
 
 def _security(token: Token, app: Flask, method: str) -> tuple[list[dict[str, list[str]]], bool]:
     kind, roles = "refresh" if token.refresh else "access", list(token.roles)
-    known = security_schemes(app)
+    known: dict[str, Any] = app.extensions["openapi"].components.security_schemes
     ways: list[dict[str, list[str]]] = [{}] if token.optional else []
     ways += [{name: roles} for name in (f"{kind}Token", f"{kind}Query") if name in known]
     by_cookie = f"{kind}Cookie" in known
@@ -150,10 +150,16 @@ def _error_response(status: int, codes: list[Code]) -> dict[str, Any]:
     }
 
 
-def prepare(app: Flask) -> None:
-    """Register what the operations refer to.  Before the blueprints."""
+def prepare(app: Flask, schemes: Mapping[str, dict[str, str]]) -> None:
+    """Register the components that operations refer to.  Runs before the blueprints are registered.
+
+    Args:
+        app: the application.
+        schemes: the ways to send a token, by name (OpenAPI 3.1, Security Scheme Object).
+    """
+    app.extensions["openapi"] = api.spec  # `api` itself belongs to the application that was made last
     components = api.spec.components
-    for name, scheme in security_schemes(app).items():
+    for name, scheme in schemes.items():
         components.security_scheme(name, scheme)
     components.header(
         "X-Request-ID",
@@ -170,7 +176,6 @@ def prepare(app: Flask) -> None:
     )
     for code in Code:
         components.example(code.name, {"value": _example_of_error(code)})
-    app.extensions["openapi"] = api.spec  # `api` itself belongs to whichever application was made last
 
 
 def _example_of_error(code: Code) -> dict[str, Any]:

@@ -1,20 +1,20 @@
 """Keyset pages: page 10,000 costs what page 1 costs, and an insert meanwhile neither repeats nor skips a row."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from decimal import Decimal
 from functools import lru_cache
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
-from flask import request
+from flask import Flask, current_app, request
 from itsdangerous import BadData, URLSafeSerializer
 from sqlalchemy import Integer, Select, bindparam
 
-from app.data.types import Money, UTCDateTime, rows_behind
-from app.extensions import db, read_rows
-from app.tokens.keys import derivation_secrets
+from app.data.base import db
+from app.data.statements import read_rows, rows_behind
+from app.data.types import Money, UTCDateTime
 from app.web.errors import ApiError, invalid
 from app.web.request import query
 
@@ -28,6 +28,16 @@ PAGE_HEADERS = {
 _ROWS, _PLACE = "page_rows", "page_place_"  # names of bound parameters
 NOT_A_CURSOR = "Not a cursor of this listing and order."
 _READERS: dict[type, Any] = {Money: Decimal, UTCDateTime: datetime.fromisoformat}  # whatever else there is, JSON has
+
+
+def init_app(app: Flask, secrets: Callable[[], tuple[bytes, ...]]) -> None:
+    """Sign cursors with keys derived from these secrets.
+
+    Args:
+        app: the application.
+        secrets: returns the secrets in force; the last one signs, all of them verify.
+    """
+    app.extensions["cursor_secrets"] = secrets
 
 
 class Page(NamedTuple):
@@ -100,12 +110,12 @@ def _signer(secrets: tuple[bytes, ...]) -> URLSafeSerializer:
 
 def _encode(order: list[Any], place: list[Any]) -> str:
     written = [value if isinstance(value, int | str) else str(value) for value in place]
-    return str(_signer(derivation_secrets()).dumps([order, written]))
+    return str(_signer(current_app.extensions["cursor_secrets"]()).dumps([order, written]))
 
 
 def _decode(cursor: str, order: list[Any], keys: tuple[Any, ...]) -> list[Any]:
     try:
-        its_order, place = _signer(derivation_secrets()).loads(cursor)
+        its_order, place = _signer(current_app.extensions["cursor_secrets"]()).loads(cursor)
     except BadData:
         raise _not_a_cursor() from None
     if its_order != order:

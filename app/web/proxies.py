@@ -8,7 +8,7 @@ from flask import Flask, Response, request
 from flask_cors import CORS
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from app.tokens.locations import CSRF_HEADER
+from app.web.request import CSRF_HEADER
 
 if TYPE_CHECKING:  # not there when the program runs
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment

@@ -3,12 +3,10 @@
 import random
 import re
 import uuid
-from collections.abc import Iterable
 from io import BytesIO
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from flask import Flask, Request, Response, current_app, g, has_app_context, request
-from gunicorn.http.errors import ParseException
+from flask import Flask, Request, Response, current_app, g, request
 from werkzeug.datastructures import MultiDict
 from werkzeug.exceptions import NotFound
 from werkzeug.routing import IntegerConverter
@@ -17,8 +15,10 @@ from app.data.types import MAX_ID
 from app.web.errors import ApiError, Code
 from app.web.strict_json import NotStrictError, strict_json
 
-if TYPE_CHECKING:  # not there when the program runs
-    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+CSRF_HEADER = "X-CSRF-TOKEN"
+SAFE_METHODS = ("GET", "HEAD", "OPTIONS")  # RFC 9110 section 9.2.1: they change nothing
+# The exceptions of a server whose client sends a body that is not framed as HTTP asks.  gunicorn.conf.py adds its own.
+framing_errors: tuple[type[Exception], ...] = (OSError,)
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
@@ -50,23 +50,9 @@ def init_app(app: Flask) -> None:
     app.url_map.merge_slashes = False  # `//` is another path, not a redirect in HTML
     app.json.ensure_ascii = False  # type: ignore[attr-defined]  # the attributes are the default provider's
     app.json.sort_keys = False  # type: ignore[attr-defined]
-    app.wsgi_app = _by_itself(app)  # type: ignore[assignment,method-assign]
     app.before_request(_name_request)
     app.before_request(_receive_body)
     app.after_request(_add_headers)
-
-
-def _by_itself(app: Flask) -> "WSGIApplication":
-    """A request that a test sends from within an application context would share its `g` with the one before."""
-    inner = app.wsgi_app
-
-    def application(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
-        if not has_app_context():
-            return inner(environ, start_response)
-        with app.app_context():
-            return inner(environ, start_response)
-
-    return application
 
 
 def _name_request() -> None:
@@ -99,7 +85,7 @@ def _receive_body() -> None:
         body = environ["wsgi.input"].read(limit + 1 if declared is None else declared)
     except (BlockingIOError, TimeoutError):
         raise ApiError(Code.request_timeout) from None
-    except (ParseException, OSError):
+    except framing_errors:
         raise ApiError(Code.bad_request, "The body is not framed as HTTP asks.") from None
     if len(body) > limit:
         raise ApiError(Code.payload_too_large)

@@ -1,0 +1,62 @@
+"""What a database error means, on each of the databases."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError, ProgrammingError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+
+@contextmanager
+def unique_or(conflict: Exception) -> Iterator[None]:
+    """Raise `conflict` where the database says that a unique value is taken.
+
+    Asking first and inserting then is a race; the constraint has the last word.
+    """
+    try:
+        yield
+    except IntegrityError as error:
+        if not is_unique_violation(error):
+            raise
+        raise conflict from error
+
+
+def is_unique_violation(error: IntegrityError) -> bool:
+    """Whether a unique constraint or a primary key refused the row."""
+    return reason(error) in (
+        "23505",
+        1062,
+        sqlite3.SQLITE_CONSTRAINT_UNIQUE,
+        sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY,
+    )
+
+
+def is_broken_reference(error: Exception) -> bool:
+    """Whether a foreign key refused the row: what it refers to was deleted in the meantime."""
+    return reason(error) in ("23503", 1452, sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY)
+
+
+def is_deadlock(error: Exception) -> bool:
+    """Whether the database ended this transaction to let another go on: whoever begins again gets through."""
+    return reason(error) in ("40P01", 1213)
+
+
+def reason(error: Exception) -> str | int | None:
+    """The database's own word for why: PostgreSQL's SQLSTATE, MariaDB's error number, SQLite's extended code."""
+    cause = error.orig if isinstance(error, DBAPIError) else None
+    if isinstance(cause, sqlite3.Error):
+        return getattr(cause, "sqlite_errorcode", None)
+    number = next(iter(getattr(cause, "args", ())), None)
+    return number if isinstance(number, int) else getattr(cause, "sqlstate", None)
+
+
+def is_unavailable(error: Exception) -> bool:
+    """Whether the database, and not the program, is at fault: away, locked, full, read-only, or without our tables."""
+    if isinstance(error, DBAPIError) and error.connection_invalidated:
+        return True  # lost: psycopg files a transaction that was idle for too long under errors of the program
+    if isinstance(error, ProgrammingError):
+        return reason(error) in ("42P01", "42703", 1146)  # no such table or column
+    if reason(error) in (4025, 3819):
+        return False  # MariaDB and MySQL file a violated check under their operational errors
+    return isinstance(error, OperationalError | InterfaceError | PoolTimeoutError) or reason(error) == "25006"

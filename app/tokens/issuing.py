@@ -1,0 +1,75 @@
+"""Make the tokens of an answer."""
+
+from datetime import datetime
+from typing import Any, NamedTuple, Protocol
+from uuid import UUID, uuid4
+
+import jwt
+from flask import current_app
+
+from app.data.types import utcnow
+from app.tokens import keys
+from app.tokens.key_set import Key
+from app.tokens.locations import csrf_value, set_cookies
+from app.tokens.verification import remember
+
+
+class Identity(Protocol):
+    """Whom a token can be made for: a `User` or a `Caller`."""
+
+    @property
+    def id(self) -> Any: ...
+    @property
+    def is_admin(self) -> Any: ...
+
+
+class Grant(NamedTuple):
+    """What tokens are issued on: a session, and the refresh token that renews it, if any does."""
+
+    session_id: UUID
+    refresh_jti: UUID | None
+    issued_at: datetime
+    expires_at: datetime
+    is_resent: bool = False  # to somebody who came again within the grace
+
+
+def issue_tokens(user: Identity, grant: Grant, *, fresh: bool, by_cookie: bool = False) -> dict[str, Any]:
+    """The tokens of an answer: the access token with its seconds, and the refresh token where the session has one.
+
+    By cookie they go into the answer's cookies, and what is left is what a script may know.
+    """
+    now = int(utcnow().timestamp())
+    end = int(grant.expires_at.timestamp())
+    expires = min(now + current_app.config["JWT_ACCESS_TOKEN_EXPIRES"], end)
+    shared = {
+        "sub": str(user.id),  # RFC 7519 section 4.1.2: a string
+        "is_admin": user.is_admin,
+        "sid": str(grant.session_id),
+        "iss": current_app.config["JWT_ISSUER"],
+        "aud": current_app.config["JWT_AUDIENCE"],
+    }
+    key = keys.signing_key()
+    issued = {"access": shared | {"type": "access", "fresh": fresh} | _life(uuid4(), now, expires)}
+    if grant.refresh_jti is not None:
+        # Nothing in it depends on the moment: whoever is resent the successor gets the same token.
+        began = int(grant.issued_at.timestamp())
+        issued["refresh"] = shared | {"type": "refresh", "fresh": False} | _life(grant.refresh_jti, began, end)
+    body = {"token_type": "Bearer", "expires_in": expires - now}
+    if by_cookie:
+        for claims in issued.values():
+            claims["csrf"] = csrf_value(UUID(claims["jti"]))
+        set_cookies(
+            {kind: (_sign(claims, key), claims["csrf"], claims["exp"] - now) for kind, claims in issued.items()}
+        )
+        return body
+    return {f"{kind}_token": _sign(claims, key) for kind, claims in issued.items()} | body
+
+
+def _life(jti: UUID, issued: int, expires: int) -> dict[str, Any]:
+    return {"jti": str(jti), "iat": issued, "nbf": issued, "exp": expires}
+
+
+def _sign(claims: dict[str, Any], key: Key) -> str:
+    token = jwt.encode(claims, key.signing, headers={"kid": key.kid})
+    remember(token, claims, key)
+    return token
