@@ -14,7 +14,7 @@ from conftest import API, PASSWORD, bearer, count, error, me, refresh, sign_up
 from contract import off_the_record
 from databases import ENDINGS
 from flask import g
-from gunicorn.http.errors import InvalidChunkSize
+from gunicorn.http.errors import InvalidChunkSize, ParseException
 from sqlalchemy import delete, select, text
 from werkzeug.exceptions import Gone
 
@@ -243,8 +243,9 @@ class TestBodies:
             (InvalidChunkSize(b"-1"), (400, "bad_request")),
         ],
     )
-    def test_a_body_that_does_not_arrive(self, app, client, fault, answer):
-        """The client's line is the client's fault, not ours."""
+    def test_a_body_that_does_not_arrive(self, app, client, monkeypatch, fault, answer):
+        """A body that the client does not finish is the client's error."""
+        monkeypatch.setattr("app.web.request.framing_errors", (OSError, ParseException))  # as gunicorn.conf.py does
 
         class Stream:
             def read(self, _size):
