@@ -198,7 +198,7 @@ class TestSecurity:
 
         bodies = document(JWT_TOKEN_LOCATION=("json",))["paths"][f"{API}/users/me"]["patch"]
         assert "security" not in bodies  # `[]` would say that it is open to all
-        assert "The token stands in the body." in bodies["description"]
+        assert "The token goes into the body." in bodies["description"]
 
 
 class TestTheWatch:

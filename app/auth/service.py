@@ -19,7 +19,7 @@ from app.data.types import utcnow
 from app.tokens.caller import Caller
 from app.tokens.issuing import Grant
 from app.users.models import User, username_key
-from app.users.passwords import hash_password, is_outdated, place_for_hashing, verify_password
+from app.users.passwords import hash_password, hashing_slot, is_outdated, verify_password
 from app.web.errors import ApiError, Code
 from app.web.logs import log_event
 
@@ -62,7 +62,7 @@ def verify_login(username: str, password: str, client: Client) -> Account:
             429 `too_many_attempts`; 503 `overloaded`.
     """
     key = username_key(username)
-    with place_for_hashing():  # first of all: whom there is no room for costs nothing more
+    with hashing_slot():  # first of all: whom there is no room for costs nothing more
         user = _find(_BY_NAME, name=key)
         if user is not None and user.username_key != key:
             user = None  # MariaDB finds `grace` for `grace ` too
@@ -75,7 +75,7 @@ def replace_password(caller: Caller, current: str, new: str, client: Client) -> 
     Raises:
         ApiError: as `verify_login` does.
     """
-    with place_for_hashing():  # for both hashes: who has got as far as the second one is not sent away
+    with hashing_slot():  # for both hashes: who has got as far as the second one is not sent away
         user = _verify(_find(_BY_ID, id=caller.id), caller.username, current, client)
         password_hash = hash_password(new)
     _hold(user, password_hash=password_hash, password_version=user.password_version + 1)

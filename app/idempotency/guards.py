@@ -2,9 +2,8 @@
 
 import json
 import re
-from collections.abc import Callable
 from functools import wraps
-from typing import Any, TypeVar
+from typing import Any
 
 from flask import Response, current_app, g, request
 
@@ -13,8 +12,7 @@ from app.tokens.caller import caller
 from app.web.blueprint import Blueprint
 from app.web.errors import Code, invalid
 from app.web.request import query, read_json
-
-View = TypeVar("View", bound=Callable[..., Any])
+from app.web.typing import View
 
 REPLAYED = "Idempotency-Replayed"
 KEPT_HEADERS = ("Location", "ETag")
