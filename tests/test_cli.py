@@ -11,7 +11,6 @@ from sqlalchemy import delete, select, update
 
 from app import create_app
 from app.auth.models import RevokedToken, Session
-from app.auth.pruning import prune
 from app.data.base import db
 from app.data.types import utcnow
 from app.items.models import Item
@@ -201,24 +200,6 @@ class TestTokensPrune:
         assert result.output == "Removed 8 expired row(s).\n"
         assert count(app, Session) == 2
         assert count(app, RevokedToken) == 2
-
-    def test_goes_on_where_it_was(self, app):
-        """What it has removed PostgreSQL would look at again each time; what comes to lie behind it, it leaves."""
-        days = [timedelta(days=number) for number in range(60, 64)]
-        with app.app_context():
-            now, reached = utcnow(), {}
-            tokens = [RevokedToken(jti=UUID(int=age.days), expires_at=now - age) for age in days]
-            db.session.add_all(tokens[:3])
-            db.session.commit()
-
-            assert prune(2, reached) == 2
-            assert reached == {"revoked_tokens": now - days[1]}
-            db.session.add(tokens[3])
-            assert prune(2, reached) == 1
-            assert prune(2, reached) == 0
-            assert prune(2, now=now - days[3]) == 0
-            assert prune(2) == 1
-            db.session.rollback()
 
     def test_begins_anew_at_the_end(self, app, runner, monkeypatch):
         """Whoever held a row as it passed by has let it go by then."""

@@ -7,9 +7,8 @@ from conftest import API, bearer
 from test_policy import CALLERS, MATRIX, fill_in, routes
 from test_users import statements
 
-from app.auth import pruning
+from app.data import expiry
 from app.data.base import Base
-from app.data.types import utcnow
 
 # Of each route's success, by the first who may: a user, an administrator, a refresh token. One of them asks who it is.
 # Whoever makes a view do more, or less, changes its number here.
@@ -72,8 +71,7 @@ def caller(method, path):
 def test_costs(app, client, user, lamp, request, monkeypatch, caller, method, path):
     """As many statements as the table says."""
     headers = bearer(user.refresh_token) if caller == "refresh" else request.getfixturevalue(caller).headers
-    monkeypatch.setattr(pruning, "PRUNE_EVERY", timedelta.max)  # it goes with whoever comes first in a second
-    monkeypatch.setitem(app.extensions, "pruned_at", utcnow())
+    monkeypatch.setattr(expiry, "PRUNE_EVERY", timedelta.max)  # the first request of a second sends more
 
     with statements(app) as sent:
         response = client.open(fill_in(path, user, lamp), method=method, headers=headers, json=MATRIX[method, path][0])

@@ -2,6 +2,7 @@
 
 import re
 from datetime import timedelta
+from itertools import repeat
 
 import pytest
 import time_machine
@@ -10,10 +11,10 @@ from sqlalchemy import event, select
 from sqlalchemy.exc import OperationalError
 
 from app.auth.models import FailedLogin
-from app.auth.pruning import prune
 from app.auth.service import Account
 from app.auth.throttle import attempt_key
 from app.data.base import db
+from app.data.expiry import expired_batches
 from app.data.types import utcnow
 from app.users import passwords
 from app.users.models import User
@@ -250,17 +251,6 @@ def test_an_account_shows_no_hash():
 
 
 class TestPrune:
-    def test_a_fault_of_it_changes_no_answer(self, client, user, monkeypatch, caplog):
-        """The password was wrong all the same."""
-
-        def fail(*_args):
-            raise OperationalError("SELECT", {}, Exception("locked"))
-
-        monkeypatch.setattr("app.auth.throttle.remove_expired", fail)
-
-        assert error(attempt(client)) == WRONG
-        assert "could not be removed: OperationalError" in caplog.text
-
     def test_counters_clear_themselves(self, app, client, user):
         """New ones take expired ones away, so that guessing names fills no table."""
         for number in range(8):
@@ -273,7 +263,7 @@ class TestPrune:
             assert count(app, FailedLogin) == 8
 
     def test_a_login_takes_some_away(self, app, client, user):
-        """And `flask tokens prune` all of them."""
+        """A login deletes the expired counters of others; `expired_batches` leaves the living ones."""
         for number in range(3):
             attempt(client, username=f"nobody{number}")
 
@@ -282,7 +272,7 @@ class TestPrune:
             assert count(app, FailedLogin) == 0
             attempt(client)
             with app.app_context():
-                assert prune(1000) == 0  # the living stay
+                assert list(expired_batches(repeat(1000))) == []
 
 
 class TestRenewal:

@@ -1,5 +1,5 @@
 import uuid
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import ForeignKey, Index, String, Uuid
 from sqlalchemy.orm import Mapped, mapped_column
@@ -9,6 +9,10 @@ from app.data.types import BigId, UTCDateTime, utcnow
 
 USER_AGENT_LENGTH = 255
 IP_ADDRESS_LENGTH = 45  # an IPv6 address that embeds an IPv4 one
+MAX_LEEWAY = timedelta(minutes=1)  # the greatest JWT_LEEWAY: for that long after its end a token is accepted
+# A revoked token that is deleted while it lives is valid again. So a machine whose clock is ahead must not delete what
+# another has revoked: the row outlives the token by more than clocks are ever wrong.
+CLOCKS_ERR = timedelta(days=1)
 
 
 class Session(Base):
@@ -23,7 +27,7 @@ class Session(Base):
     __table_args__ = (
         Index(None, "user_id"),
         Index(None, "expires_at"),
-        Base.__table_args__,
+        Base.__table_args__ | {"info": {"expires": MAX_LEEWAY}},
     )
 
     id: Mapped[uuid.UUID] = mapped_column(Uuid, primary_key=True, default=uuid.uuid4)
@@ -39,10 +43,10 @@ class Session(Base):
 
 
 class RevokedToken(Base):
-    """A single token that was logged out, kept for a day longer than it would have lived (`pruning.py`)."""
+    """A single token that was logged out, kept for a day longer than it would have lived."""
 
     __tablename__ = "revoked_tokens"
-    __table_args__ = (Index(None, "expires_at"), Base.__table_args__)
+    __table_args__ = (Index(None, "expires_at"), Base.__table_args__ | {"info": {"expires": MAX_LEEWAY + CLOCKS_ERR}})
 
     jti: Mapped[uuid.UUID] = mapped_column(Uuid, primary_key=True)
     expires_at: Mapped[datetime] = mapped_column(UTCDateTime)
@@ -52,7 +56,7 @@ class FailedLogin(Base):
     """Attempts to log in to one account from one address that have failed or are under way."""
 
     __tablename__ = "failed_logins"
-    __table_args__ = (Index(None, "expires_at"), Base.__table_args__)
+    __table_args__ = (Index(None, "expires_at"), Base.__table_args__ | {"info": {"expires": timedelta(0)}})
 
     key: Mapped[str] = mapped_column(String(64), primary_key=True)
     attempts: Mapped[int]

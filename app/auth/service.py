@@ -1,6 +1,7 @@
 """Who is this, and how a session starts, goes on and ends."""
 
 import uuid
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from logging import WARNING
 from typing import Any, NamedTuple, cast
@@ -10,10 +11,10 @@ from sqlalchemy import Select, Table, and_, bindparam, delete, insert, or_, sele
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.auth.models import IP_ADDRESS_LENGTH, USER_AGENT_LENGTH, RevokedToken, Session
-from app.auth.pruning import Reached, prune_in_passing
-from app.auth.throttle import attempt_key, forget_failures, give_back_attempt, make_room, reserve_attempt
+from app.auth.throttle import attempt_key, forget_failures, give_back_attempt, reserve_attempt
 from app.data.base import db
 from app.data.errors import unique_or
+from app.data.expiry import prune_some
 from app.data.statements import execute_write, read_rows, write_alone
 from app.data.types import utcnow
 from app.tokens.caller import Caller
@@ -103,7 +104,7 @@ def _verify(user: Account | None, name: str, password: str, client: Client) -> A
         raise
     if user is None or not known or not user.is_active:
         log_event("authn_login_fail", level=WARNING, user_id=user.id if user else None)
-        make_room()
+        prune_some()
         raise ApiError(Code.invalid_credentials)
     forget_failures(attempt)
     if is_outdated(user.password_hash):
@@ -170,7 +171,6 @@ def start_session(user: Account | User, client: Client, *, lasts: int, renewable
         "ip_address": client.ip_address and client.ip_address[:IP_ADDRESS_LENGTH],
     }
     db.session.execute(_NEW_SESSION, row)
-    prune_in_passing()
     return grant
 
 
@@ -199,7 +199,6 @@ def exchange_refresh_token(caller: Caller) -> Grant | None:
     successor = uuid.uuid4()
     values = {"session": caller.session_id, "exchanged": caller.jti, "successor": successor, "moment": now}
     if write_alone(_EXCHANGE, values):
-        prune_in_passing()
         return Grant(caller.session_id, successor, now, caller.session_expires_at)
     session = _session_of(caller)
     if session.previous_jti == caller.jti and session.rotated_at and session.rotated_at >= _grace_began(now):
@@ -270,20 +269,22 @@ def end_sessions(user_id: int, *, but: uuid.UUID | None = None) -> None:
     execute_write(statement if but is None else statement.where(Session.id != but))
 
 
-def end_sessions_of_all(most: int, reached: Reached | None = None, *, begun_before: datetime) -> int:
-    """End at most so many sessions, whosesoever; the number of those ended.
+def end_sessions_of_all(sizes: Iterator[int]) -> Iterator[int]:
+    """End every session that has begun by now; yields the number of each batch, for a commit.
+
+    Who logs in meanwhile stays logged in.
 
     Args:
-        most: sessions.
-        reached: as of `prune`.
-        begun_before: so that whoever logs in meanwhile stays logged in.
+        sizes: the most sessions of each batch in turn, without an end.
     """
-    begun = select(Session.id).where(Session.created_at < begun_before)
-    if reached:
-        begun = begun.where(Session.id > reached[Session.__tablename__])
-    ids = db.session.scalars(begun.order_by(Session.id).limit(most)).all()
-    if not ids:
-        return 0
-    if reached is not None:
-        reached[Session.__tablename__] = ids[-1]
-    return execute_write(delete(Session).where(Session.id.in_(ids)))
+    begun = select(Session.id).where(Session.created_at < utcnow()).order_by(Session.id)
+    last: uuid.UUID | None = None
+    for most in sizes:
+        ids = db.session.scalars((begun if last is None else begun.where(Session.id > last)).limit(most)).all()
+        if ids:
+            yield execute_write(delete(Session).where(Session.id.in_(ids)))
+            last = ids[-1]
+        elif last is None:
+            return
+        else:
+            last = None  # from the beginning once more: a login may have committed a session meanwhile

@@ -10,17 +10,14 @@ from typing import Any, cast
 from flask import current_app
 from sqlalchemy import Insert, Table, bindparam, case, delete, select, update
 from sqlalchemy.dialects import mysql, postgresql, sqlite
-from sqlalchemy.exc import SQLAlchemyError
 
 from app.auth.models import FailedLogin
-from app.auth.pruning import remove_expired
 from app.data.base import db
 from app.data.types import UTCDateTime, utcnow
 from app.web.errors import ApiError, Code
 
 IPV6_NETWORK = 64  # bits: what one subscriber has (RFC 6177); with single addresses nobody would ever be stopped
 NAT64 = ipaddress.ip_network("64:ff9b::/96")  # all of IPv4, as IPv6 networks write it (RFC 6052)
-PRUNE_A_FEW = 2  # rows that a failed login takes away: more than it adds
 
 
 def attempt_key(who: str, address: str | None) -> str:
@@ -109,12 +106,3 @@ def forget_failures(key: str) -> None:
     """Clear the count: the password was right, whatever becomes of the login."""
     with db.engine.begin() as connection:
         connection.execute(_FORGET, {"forgotten": key})
-
-
-def make_room() -> None:
-    """Remove more counters whose time is over than a failed login has added.  A fault here changes no answer."""
-    try:
-        with db.engine.begin() as connection:
-            remove_expired(connection.execute, FailedLogin.expires_at, utcnow(), PRUNE_A_FEW)
-    except SQLAlchemyError as error:
-        current_app.logger.warning("Old counts of failed logins could not be removed: %s", type(error).__name__)

@@ -2,6 +2,8 @@
 
 import select
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy import Connection, event, make_url
@@ -119,6 +121,30 @@ def single_statement_options(dialect: str) -> dict[str, Any] | None:
     None on MariaDB and MySQL: they would have to be told, twice, which costs more.
     """
     return {"postgresql": {"isolation_level": "AUTOCOMMIT"}, "sqlite": {}}.get(dialect)
+
+
+@contextmanager
+def short_lock_waits(connection: Connection) -> Iterator[None]:
+    """Within the block the connection waits at most 100 ms for a lock.
+
+    MariaDB counts in seconds, so it waits for no lock on a table; MySQL's minimum
+    is one second. Rows are for the statement: `SKIP LOCKED`.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql("SET LOCAL lock_timeout = '100ms'")  # ends with the transaction
+        yield
+        return
+    if connection.dialect.name == "sqlite":
+        before = connection.exec_driver_sql("PRAGMA busy_timeout").scalar_one()
+        short, usual = "PRAGMA busy_timeout = 100", f"PRAGMA busy_timeout = {before}"
+    else:
+        seconds = 0 if getattr(connection.dialect, "is_mariadb", False) else 1
+        short, usual = (f"SET SESSION lock_wait_timeout = {value}" for value in (seconds, "DEFAULT"))
+    connection.exec_driver_sql(short)
+    try:
+        yield
+    finally:
+        connection.exec_driver_sql(usual)
 
 
 def takes_writes(connection: Connection) -> bool:
