@@ -6,6 +6,7 @@ somewhere in the suite: one that never comes is a promise that nobody has tried.
 """
 
 import json
+import re
 from contextlib import contextmanager
 from weakref import WeakKeyDictionary
 
@@ -83,10 +84,19 @@ def paths(app):
     if app not in _documents:
         with app.app_context():
             made = json.loads(json.dumps(document()))
-        rules = {rule.rule.replace("<int:", "{").replace("<uuid:", "{").replace(">", "}"): rule.rule
-                 for rule in app.url_map.iter_rules()}  # fmt: skip
+        rules = {documented(rule.rule): rule.rule for rule in app.url_map.iter_rules()}
+        unknown = made["paths"].keys() - rules.keys()
+        assert not unknown, (
+            f"The API document has {sorted(unknown)}, but no route has this path. "
+            "Compare them with `flask routes`, and correct `documented` in tests/contract.py if it translates wrongly."
+        )
         _documents[app] = made, {rules[path]: operations for path, operations in made["paths"].items()}, {}
     return _documents[app][1]
+
+
+def documented(rule):
+    """The path of a rule in the API document: `/users/{user_id}` for `/users/<int:user_id>`."""
+    return re.sub(r"<(?:[^<>:]+:)?(\w+)>", r"{\1}", rule)
 
 
 def resolved(app, kind, told):

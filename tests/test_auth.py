@@ -129,7 +129,7 @@ class TestLogin:
         responses = [client.post(f"{API}/auth/login", json={"username": n, "password": p}) for n, p in attempts]
 
         assert {error(response) for response in responses} == {(401, "invalid_credentials")}
-        assert {response.headers["WWW-Authenticate"] for response in responses} == {'Bearer realm="latchkey"'}
+        assert {response.headers["WWW-Authenticate"] for response in responses} == {'Bearer realm="Latchkey"'}
         assert len({response.json["message"] for response in responses}) == 1
 
     @pytest.mark.parametrize(

@@ -338,7 +338,7 @@ class TestHeaders:
 
     def test_a_401_says_how_to_come_in(self, client, user, as_stale_user):
         """RFC 6750 section 3: a bare realm where no token came, what is wrong with the one that did; RFC 9470."""
-        bare = 'Bearer realm="latchkey"'
+        bare = 'Bearer realm="Latchkey"'
         bad = f'{bare}, error="invalid_token", error_description='
         stale = f'{bare}, error="insufficient_user_authentication", error_description='
         item = {"name": "Lamp", "price": "1"}
@@ -362,6 +362,18 @@ class TestHeaders:
             assert error(response) == (401, code)
             said = response.headers["WWW-Authenticate"]
             assert said == challenge if challenge[-1] == '"' else said.startswith(challenge)
+
+    @pytest.mark.parametrize(
+        ("title", "realm"),
+        [("Corner Shop", "Corner Shop"), ('A "B" \\', "A %22B%22 %5C"), ("门锁", "%E9%97%A8%E9%94%81")],
+    )
+    def test_the_realm_is_the_title(self, app, client, title, realm):
+        """The realm of a 401 is the product's title, whatever the issuer is; in ASCII, as headers are."""
+        app.config.update(API_TITLE=title, JWT_ISSUER="issuer")
+
+        challenge = client.get(f"{API}/users/me").headers["WWW-Authenticate"]
+
+        assert challenge == f'Bearer realm="{realm}"'
 
 
 class TestFaults:

@@ -2,6 +2,7 @@
 
 import pytest
 from conftest import API, PASSWORD, bearer, claims, refresh
+from contract import documented
 
 CALLERS = ("nobody", "user", "other", "admin", "refresh", "revoked", "stale")
 
@@ -77,7 +78,9 @@ def fill_in(path, user, lamp):
     """The path of what is there."""
     path = path.replace("<uuid:session_id>", claims(user.access_token)["sid"])
     path = path.replace("<int:user_id>", str(user.id)).replace("<int:item_id>", str(lamp["id"]))
-    return path.replace("<name>", "init.js")
+    path = path.replace("<name>", "init.js")
+    assert "<" not in path, f"{path}: tell fill_in() in tests/test_policy.py what stands there"
+    return path
 
 
 @pytest.fixture
@@ -113,6 +116,5 @@ def test_the_document_tells_who_may(app, client):
     for (method, path), (_body, nobody, *_others) in MATRIX.items():
         if path in UNDOCUMENTED:
             continue
-        documented = path.replace("<uuid:", "{").replace("<int:", "{").replace(">", "}")
-        security = paths[documented][method.lower()].get("security", [{}])
+        security = paths[documented(path)][method.lower()].get("security", [{}])
         assert ({} in security) is (nobody != "who"), (method, path)

@@ -250,7 +250,7 @@ class TestHeader:
         response = client.get(f"{API}/users/me", headers={"Authorization": value})
 
         assert error(response) == (401, "authorization_required")
-        assert response.headers["WWW-Authenticate"] == 'Bearer realm="latchkey"'
+        assert response.headers["WWW-Authenticate"] == 'Bearer realm="Latchkey"'
 
     @pytest.mark.parametrize(
         "value",
@@ -265,7 +265,7 @@ class TestHeader:
 
         assert error(response) == (401, "invalid_token")
         challenge = response.headers["WWW-Authenticate"]
-        assert challenge.startswith('Bearer realm="latchkey", error="invalid_token"')
+        assert challenge.startswith('Bearer realm="Latchkey", error="invalid_token"')
 
     @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER", "bEaReR", "Bearer  "])
     def test_the_scheme_knows_no_case(self, client, user, scheme):
