@@ -12,6 +12,7 @@ from app.data.base import db
 from app.items import routes
 from app.items.models import Item
 from app.users.models import User
+from app.web.codes import Code
 
 WRONG = ['"another"', 'W/"another"', '"', '"a', "W/", '"a","b",', 'W/"a";x', ",", '""']
 
@@ -119,6 +120,15 @@ class TestWrite:
 
         assert error(response) == (412, "precondition_failed")
         assert client.get(path, headers=as_user).headers["ETag"] == tag
+
+    def test_a_weak_tag_is_explained(self, client, as_user, item):
+        """The remedy of the 412 names the weak tag that a compressing proxy makes."""
+        path, tag = item
+
+        response = client.patch(path, headers={**as_user, "If-Match": f"W/{tag}"}, json={"price": "2"})
+
+        assert error(response) == (412, "precondition_failed")
+        assert "A weak tag (`W/`) in `If-Match` never matches" in Code.precondition_failed.remedy
 
     @pytest.mark.parametrize("known", ["*", "{tag}", "W/{tag}"])
     def test_if_none_match_is_for_what_is_not_there(self, client, as_user, item, known):

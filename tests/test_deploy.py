@@ -209,6 +209,11 @@ def test_the_largest_body_is_one_number():
     assert f"client_max_body_size {Config.MAX_CONTENT_LENGTH // 1024}k;" in (DEPLOY / "nginx.conf").read_text()
 
 
+def test_nginx_does_not_compress():
+    """A compressed answer has a weak ETag, which If-Match never matches."""
+    assert re.findall(r"^\s*gzip\S* .*$", (DEPLOY / "nginx.conf").read_text(), re.MULTILINE) == ["        gzip off;"]
+
+
 def test_no_path_of_a_unit_is_missing():
     """What a unit reads has an example, and what it runs is there."""
     text = (DEPLOY / "systemd" / "latchkey.service").read_text()

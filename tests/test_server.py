@@ -377,7 +377,7 @@ def test_a_reload_reads_everything_anew(tmp_path):
         assert refusal() == "What?"
         assert registration() == 403
 
-    assert "Serving on for 1 s, unready" in secrets_in_logs.LOGS[-1]
+    assert "Draining for 1 s: still serving, not ready" in secrets_in_logs.LOGS[-1]
     assert "Other libraries are installed than those of the start" in secrets_in_logs.LOGS[-1]
 
 
