@@ -179,7 +179,7 @@ class TestTokensPrune:
         """A live session stays, and the command says that it removed nothing."""
         result = runner.invoke(args=["tokens", "prune"])
 
-        assert (result.exit_code, result.output) == (0, "Removed 0 expired row(s).\n")
+        assert (result.exit_code, result.output) == (0, "Deleted 0 expired row(s).\n")
         assert count(app, Session) == 1
 
     def test_removes_what_has_expired_and_nothing_else(self, app, client, runner, user, monkeypatch):
@@ -197,7 +197,7 @@ class TestTokensPrune:
 
         result = runner.invoke(args=["tokens", "prune"])
 
-        assert result.output == "Removed 8 expired row(s).\n"
+        assert result.output == "Deleted 8 expired row(s).\n"
         assert count(app, Session) == 2
         assert count(app, RevokedToken) == 2
 
@@ -219,7 +219,7 @@ class TestTokensPrune:
             for number in (60, 61):
                 add(UUID(int=number), timedelta(days=number))
 
-        assert runner.invoke(args=["tokens", "prune"]).output == "Removed 3 expired row(s).\n"
+        assert runner.invoke(args=["tokens", "prune"]).output == "Deleted 3 expired row(s).\n"
         assert count(app, RevokedToken) == 0
 
 

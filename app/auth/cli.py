@@ -18,15 +18,15 @@ tokens_cli = Group("tokens", help="Sessions and revoked tokens.")
 
 @tokens_cli.command("prune")
 def prune_tokens() -> None:
-    """Remove expired sessions, revoked tokens, counts of failed logins and idempotency keys."""
+    """Delete expired rows: sessions, revoked tokens, failed logins, idempotency keys."""
     removed = sum(expired_batches(_batch_sizes()))
-    click.echo(f"Removed {removed} expired row(s).")
+    click.echo(f"Deleted {removed} expired row(s).")
 
 
 @tokens_cli.command("revoke-all")
-@click.confirmation_option(prompt="Everybody will have to log in again. Go on?")
+@click.confirmation_option(prompt="All users will have to log in again. Continue?")
 def revoke_all() -> None:
-    """End every session of everybody, as after the restore of a backup, which knows of no logout that came after it."""
+    """End all sessions of all users.  Use it after restoring a backup, which lacks later logouts."""
     ended = 0
     for number in end_sessions_of_all(_batch_sizes()):
         db.session.commit()
