@@ -129,7 +129,7 @@ class TestUsersChange:
         """Bytes that are no text name nobody, as Python reads them from a shell (PEP 383)."""
         fails(runner.invoke(args=["users", command, "\udcff"]), "UTF-8")
 
-    @pytest.mark.parametrize(("command", "words"), [("promote", "administrator now"), ("activate", "may log in")])
+    @pytest.mark.parametrize(("command", "words"), [("promote", "administrator from"), ("activate", "may log in")])
     def test_twice_is_no_mistake(self, runner, admin, command, words):
         """What is so already may be asked for again."""
         for _ in range(2):
