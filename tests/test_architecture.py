@@ -136,6 +136,14 @@ def test_only_routes_and_commands_commit():
     assert committing == {"routes", "cli", "statements"}  # where `commit_if_begun` is made
 
 
+def test_few_files_have_transactions_of_their_own():
+    """What must not depend on the request's commit: counted attempts, renewed hashes, single statements, pruning."""
+    own = re.compile(r"\bdb\.engine\.begin\(\)|\bconnection\.commit\(\)")
+    committing = {module_name(path) for path in MODULES if own.search(path.read_text())}
+
+    assert committing == {"app.auth.service", "app.auth.throttle", "app.data.expiry", "app.data.statements"}
+
+
 def test_one_file_knows_argon2():
     """Whoever changes how passwords are kept opens one file."""
     assert [module_name(path) for path in MODULES if "argon2" in set(imports(path))] == ["app.users.passwords"]

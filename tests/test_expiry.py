@@ -188,6 +188,16 @@ class TestPruneSome:
             prune_some()
         assert count(app, RevokedToken) == 0
 
+    def test_deletes_no_more_than_a_request_can_wait_for(self, app, monkeypatch):
+        """The rest goes with the next ones."""
+        monkeypatch.setattr(expiry, "PRUNE_MOST", 2)
+        with app.app_context():
+            add_revoked(*DAYS)
+            prune_some()
+            assert count(app, RevokedToken) == len(DAYS) - 2
+            prune_some()
+        assert count(app, RevokedToken) == len(DAYS) - 4
+
     def test_idempotent_requests_prune(self, app, client, user, expired):
         """Clients that never log in again keep no expired key."""
         headers = user.headers | {"Idempotency-Key": "new"}

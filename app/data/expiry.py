@@ -17,6 +17,7 @@ from app.data.types import utcnow
 
 PRUNE_EVERY = timedelta(seconds=1)  # in each process
 PRUNE_SOME = 100  # rows of each table, besides two for each row added since
+PRUNE_MOST = 1000  # rows of each table: one request waits for all of it
 _NEVER = datetime.min.replace(tzinfo=UTC)
 
 
@@ -40,7 +41,7 @@ def prune_some() -> None:
     now = utcnow()
     if abs(now - progress.pruned_at) < PRUNE_EVERY or (db.session.registry.has() and db.session().in_transaction()):
         return
-    most = PRUNE_SOME + 2 * progress.added
+    most = min(PRUNE_SOME + 2 * progress.added, PRUNE_MOST)
     progress.pruned_at, progress.added = now, 0
     try:
         with db.engine.connect() as connection, short_lock_waits(connection):
