@@ -4,12 +4,25 @@ import os
 
 import pytest
 from databases import ALL, ENDINGS, absent
-from sqlalchemy import create_engine, insert, literal, select, text, update
+from sqlalchemy import (
+    Column,
+    Index,
+    String,
+    Table,
+    UniqueConstraint,
+    create_engine,
+    insert,
+    literal,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.exc import IntegrityError
 
 from app import create_app
-from app.data.base import db
+from app.data.base import Base, db
 from app.data.connections import database_url, engine_options
+from app.data.errors import unique_or
 from app.data.statements import commit_if_begun, insert_alone, read_rows, write_alone
 from app.data.types import utcnow
 from app.users.models import User
@@ -220,3 +233,58 @@ class TestWriteAlone:
             db.session.rollback()
 
             assert db.session.scalar(select(User.username)) is None
+
+
+class TestUniqueOr:
+    @pytest.fixture
+    def samples(self, app):
+        """A table with several unique constraints, which holds one row."""
+        samples = Table(
+            "samples",
+            Base.metadata,
+            *(Column(name, String(40)) for name in ("one", "two", "three", "four")),
+            UniqueConstraint("one"),
+            UniqueConstraint("two", "three"),
+            Index(None, "four", unique=True),
+        )
+        with app.app_context():
+            samples.create(db.engine)
+            db.session.execute(insert(samples).values(one="1", two="2", three="3", four="4"))
+            db.session.commit()
+            yield samples
+            db.session.rollback()
+            samples.drop(db.engine)
+        Base.metadata.remove(samples)
+
+    @pytest.mark.parametrize(
+        ("row", "name"),
+        [
+            ({"one": "1"}, "uq_samples_one"),
+            ({"two": "2", "three": "3"}, "uq_samples_two_three"),
+            ({"four": "4"}, "ix_samples_four"),
+        ],
+    )
+    def test_each_constraint_has_its_own_conflict(self, samples, row, name):
+        """The conflict of the violated constraint is raised, on every database."""
+        names = ("uq_samples_one", "uq_samples_two_three", "ix_samples_four")
+
+        with pytest.raises(LookupError, match=f"^{name}$"), unique_or({name: LookupError(name) for name in names}):
+            db.session.execute(insert(samples).values(**row))
+
+    def test_a_text_cannot_name_another_constraint(self, samples):
+        """A value that looks like the end of the database's message is only a value."""
+        row = {"one": "' for key 'ix_samples_four'"}
+        db.session.execute(insert(samples).values(**row))
+
+        with pytest.raises(LookupError), unique_or({"uq_samples_one": LookupError()}):
+            db.session.execute(insert(samples).values(**row))
+
+    def test_a_constraint_without_a_conflict(self, samples):
+        """It stays an IntegrityError: nobody has decided what to answer."""
+        with pytest.raises(IntegrityError), unique_or({"uq_samples_one": LookupError()}):
+            db.session.execute(insert(samples).values(four="4"))
+
+    def test_one_conflict_for_all(self, samples):
+        """Without names, every unique constraint has the same conflict."""
+        with pytest.raises(LookupError), unique_or(LookupError()):
+            db.session.execute(insert(samples).values(four="4"))
