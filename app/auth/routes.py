@@ -2,7 +2,7 @@ from logging import DEBUG, WARNING
 from typing import Any
 from uuid import UUID
 
-from flask import current_app, request
+from flask import current_app
 from sqlalchemy import delete, select
 
 from app.auth.models import Session
@@ -20,7 +20,6 @@ from app.auth.schemas import (
 )
 from app.auth.service import (
     Account,
-    Client,
     end_session,
     end_sessions,
     exchange_refresh_token,
@@ -47,14 +46,11 @@ from app.web.blueprint import Blueprint
 from app.web.errors import ApiError, Code, invalid
 from app.web.fields import MessageSchema
 from app.web.logs import log_event
+from app.web.request import client_of_request
 
 blp = Blueprint("auth", __name__, url_prefix="/api/v1/auth", description="Sign up, log in, stay logged in, log out.")
 
 PASSWORD_FAILS = (Code.invalid_credentials, Code.too_many_attempts, Code.overloaded)  # where one is given
-
-
-def _client() -> Client:
-    return Client(request.user_agent.string or None, request.remote_addr)
 
 
 def _into_cookies(args: dict[str, bool]) -> bool:
@@ -65,7 +61,7 @@ def _into_cookies(args: dict[str, bool]) -> bool:
 
 
 def _start_login(user: Account | User) -> Grant:
-    return start_session(user, _client(), lasts=current_app.config["JWT_REFRESH_TOKEN_EXPIRES"])
+    return start_session(user, client_of_request(), lasts=current_app.config["JWT_REFRESH_TOKEN_EXPIRES"])
 
 
 @blp.post("/register")
@@ -96,7 +92,7 @@ def register(registration: dict[str, str], args: dict[str, bool]) -> dict[str, A
 def login(credentials: dict[str, str], args: dict[str, bool]) -> dict[str, Any]:
     """Log in: a new session, and a fresh access token."""
     by_cookie = _into_cookies(args)
-    user = verify_login(**credentials, client=_client())
+    user = verify_login(**credentials, client=client_of_request())
     grant = _start_login(user)
     if current_app.config["SINGLE_SESSION"]:
         end_sessions(user.id, but=grant.session_id)
@@ -121,13 +117,13 @@ def fresh_login(credentials: dict[str, str], args: dict[str, bool]) -> dict[str,
     user's. Otherwise it stands in a session that ends with it.
     """
     by_cookie = _into_cookies(args)
-    user = verify_login(**credentials, client=_client())
+    user = verify_login(**credentials, client=client_of_request())
     joins = not is_anonymous() and caller.id == user.id
     if joins:
         grant = Grant(caller.session_id, None, utcnow(), caller.session_expires_at)
     else:
         lasts = current_app.config["JWT_ACCESS_TOKEN_EXPIRES"]
-        grant = start_session(user, _client(), lasts=lasts, renewable=False)
+        grant = start_session(user, client_of_request(), lasts=lasts, renewable=False)
     db.session.commit()
     prune_some()
     if by_cookie and not joins:
@@ -207,7 +203,7 @@ def change_password(passwords: dict[str, str]) -> dict[str, Any]:
     """Change the password: every session ends, and a new one starts."""
     if resembles(passwords["new_password"], caller.username):
         raise invalid("json", "new_password", RESEMBLES)
-    user = replace_password(caller, passwords["current_password"], passwords["new_password"], _client())
+    user = replace_password(caller, passwords["current_password"], passwords["new_password"], client_of_request())
     end_sessions(user.id)
     grant = _start_login(user)
     db.session.commit()

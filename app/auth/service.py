@@ -4,7 +4,8 @@ import uuid
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from logging import WARNING
-from typing import Any, NamedTuple, cast
+from types import SimpleNamespace
+from typing import Any, cast
 
 from flask import current_app
 from sqlalchemy import Select, Table, and_, bindparam, delete, insert, or_, select, update
@@ -21,19 +22,14 @@ from app.tokens.caller import Caller
 from app.tokens.issuing import Grant
 from app.users.models import User, username_key
 from app.users.passwords import hash_password, hashing_slot, is_outdated, verify_password
+from app.users.schemas import UserSchema
 from app.web.errors import ApiError, Code
 from app.web.logs import log_event
+from app.web.request import Client
 
 
-class Client(NamedTuple):
-    """Where a login comes from, for the list of sessions."""
-
-    user_agent: str | None
-    ip_address: str | None
-
-
-class Account(NamedTuple):
-    """A user as they were when a password came for them."""
+class Account(SimpleNamespace):
+    """A user as they were when a password came for them, with every field of `UserSchema`."""
 
     id: int
     username: str
@@ -42,15 +38,13 @@ class Account(NamedTuple):
     password_version: int
     is_admin: bool
     is_active: bool
-    created_at: datetime
-    updated_at: datetime
 
     def __repr__(self) -> str:  # whoever writes one down writes no hash down
         return f"<Account {self.id}>"
 
 
 _users = cast("Table", User.__table__)
-_ACCOUNT = select(*(_users.c[name] for name in Account._fields))
+_ACCOUNT = select(*UserSchema().columns(User, *Account.__annotations__))
 _BY_NAME = _ACCOUNT.where(_users.c.username_key == bindparam("name"))
 _BY_ID = _ACCOUNT.where(_users.c.id == bindparam("id"))
 
@@ -80,13 +74,14 @@ def replace_password(caller: Caller, current: str, new: str, client: Client) -> 
         user = _verify(_find(_BY_ID, id=caller.id), caller.username, current, client)
         password_hash = hash_password(new)
     _hold(user, password_hash=password_hash, password_version=user.password_version + 1)
-    return user._replace(password_hash=password_hash, password_version=user.password_version + 1)
+    user.password_version += 1
+    return user
 
 
 def _find(statement: Select[*tuple[Any, ...]], **values: Any) -> Account | None:
     rows = read_rows(statement, values)
     db.session.remove()  # a hash takes long: meanwhile the connection, where there is one, is another request's
-    return Account(*rows[0]) if rows else None
+    return Account(**rows[0]._asdict()) if rows else None
 
 
 def _verify(user: Account | None, name: str, password: str, client: Client) -> Account:

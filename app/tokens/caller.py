@@ -1,7 +1,8 @@
 """Who sent the request: `authenticate()` reads the token, and `caller` is the user that the database knows now."""
 
 from datetime import datetime
-from typing import NamedTuple, cast
+from types import SimpleNamespace
+from typing import cast
 from uuid import UUID
 
 from flask import g
@@ -14,18 +15,20 @@ from app.data.types import utcnow
 from app.tokens.locations import check_csrf, find_token
 from app.tokens.verification import VerifiedToken, verify
 from app.users.models import User
+from app.users.schemas import UserSchema
 from app.web.errors import ApiError, Code
 
 
-class Caller(NamedTuple):
-    """Who sent the request, as the database knows them now, and the token that says so."""
+class Caller(SimpleNamespace):
+    """The user who sent the request, as the database knows them now, and their token.
+
+    Every field of `UserSchema` is an attribute, also those that are not declared here.
+    """
 
     id: int
     username: str
     is_admin: bool
     is_active: bool
-    created_at: datetime
-    updated_at: datetime
     session_id: UUID
     session_expires_at: datetime
     jti: UUID
@@ -48,12 +51,7 @@ _users, _sessions, _revoked = (
     model.__table__.c for model in (User, Session, RevokedToken)
 )  # columns make rows, not objects
 _LIVE_CALLER = select(
-    _users.id,
-    _users.username,
-    _users.is_admin,
-    _users.is_active,
-    _users.created_at,
-    _users.updated_at,
+    *UserSchema().columns(User, "id", "username", "is_admin", "is_active"),
     _sessions.id.label("session_id"),
     _sessions.expires_at.label("session_expires_at"),
 ).where(
@@ -64,6 +62,7 @@ _LIVE_CALLER = select(
     _sessions.expires_at > bindparam("now"),
     ~exists().where(_revoked.jti == bindparam("jti")),
 )
+_NAMES = _LIVE_CALLER.selected_columns.keys()  # once: a row takes longer to say its names than to be read
 
 
 def authenticate(*, refresh: bool = False, optional: bool = False) -> None:
@@ -99,7 +98,7 @@ def find_caller(token: VerifiedToken) -> bool:
         return False
     (row,) = rows
     g.caller = Caller(
-        *row,
+        **dict(zip(_NAMES, row, strict=True)),
         jti=token.jti,
         token_expires_at=token.expires_at,
         is_fresh=token.is_fresh,

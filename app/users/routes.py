@@ -22,8 +22,8 @@ from app.web.pages import PAGE_HEADERS, read_page
 blp = Blueprint("users", __name__, url_prefix="/api/v1/users", description="Accounts.")
 
 _USER = UserSchema()
-_users = User.__table__.c  # columns make rows, not objects
-_USERS = select(_users.id, _users.username, _users.is_admin, _users.is_active, _users.created_at, _users.updated_at)
+_users = User.__table__.c
+_USERS = select(*_USER.columns(User))
 
 
 def get_user_or_404(user_id: int) -> User:

@@ -12,6 +12,7 @@ from marshmallow import Schema, ValidationError, fields
 from marshmallow.validate import Length, OneOf, Range
 from werkzeug.local import LocalProxy
 
+from app.data.base import Base
 from app.data.types import MAX_ID
 from app.web.codes import Code
 
@@ -119,6 +120,11 @@ class RowSchema(Schema):
             (name, field.attribute or name, None if type(field) in self.PLAIN else field._serialize)  # noqa: SLF001
             for name, field in self.dump_fields.items()
         ]
+
+    def columns(self, model: type[Base], *others: str) -> list[Any]:
+        """Return the columns of a model that the fields show, and others by name, to select rows."""
+        names = dict.fromkeys([*others, *(attribute for _name, attribute, _form in self._shown)])
+        return [model.__table__.c[name] for name in names]
 
     def dump(self, obj: Any, *, many: bool | None = None) -> Any:
         if self.many if many is None else many:

@@ -4,7 +4,7 @@ import random
 import re
 import uuid
 from io import BytesIO
-from typing import Any
+from typing import Any, NamedTuple
 
 from flask import Flask, Request, Response, current_app, g, request
 from werkzeug.datastructures import MultiDict
@@ -30,6 +30,17 @@ SECURITY_HEADERS = {
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
+
+
+class Client(NamedTuple):
+    """The program that sent a request, and its address."""
+
+    user_agent: str | None
+    ip_address: str | None
+
+
+def client_of_request() -> Client:
+    return Client(request.user_agent.string or None, request.remote_addr)
 
 
 class IdConverter(IntegerConverter):
