@@ -2,9 +2,11 @@
 
     {"error": "item_exists", "message": "…", "status": 409, "request_id": "…"}
 
-`errors` stands beside them on 422 only, keyed by location and field.
+`errors` stands beside them on 422 only, keyed by location and field. A field
+within another has its path: `user.username`, `tags.0`.
 """
 
+from collections.abc import Iterator
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
@@ -91,12 +93,21 @@ def _challenge(code: Code) -> str:
     return f'Bearer realm="{realm}", error="{error}", error_description="{code.message}"'
 
 
-def _capped(fields: Any) -> Any:
-    if not isinstance(fields, dict):
-        return fields
+def _capped(fields: dict[Any, Any]) -> dict[str, list[str]]:
+    found = dict(_flat(fields))
     # Always the same ones: the names that nobody knows come from a set, and after those that we ask for.
-    first = sorted(fields, key=lambda name: (fields[name] == ["Unknown field."], str(name)))[:MAX_ERRORS]
-    return {str(name)[:MAX_NAME]: _capped(fields[name]) for name in first}
+    first = sorted(found, key=lambda path: (found[path] == ["Unknown field."], path))[:MAX_ERRORS]
+    return {path: found[path] for path in first}
+
+
+def _flat(fields: dict[Any, Any], within: str = "") -> Iterator[tuple[str, list[str]]]:
+    """Name a field within another by its path, `user.username` or `tags.0`: the document has one level only."""
+    for name, found in fields.items():
+        path = f"{within}{str(name)[:MAX_NAME]}"
+        if isinstance(found, dict):
+            yield from _flat(found, f"{path}.")
+        else:
+            yield path, [found] if isinstance(found, str) else found
 
 
 def _on_http_exception(error: HTTPException) -> Response:

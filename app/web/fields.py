@@ -159,7 +159,10 @@ class ErrorSchema(Schema):
     errors = fields.Dict(
         keys=fields.String(),
         values=fields.Dict(keys=fields.String(), values=fields.List(fields.String())),
-        metadata={"description": "On 422 only: what is wrong, by location and field."},
+        metadata={
+            "description": "On 422 only: what is wrong, by location and field. "
+            "A field within another has its path: `user.username`, `tags.0`."
+        },
     )
 
 

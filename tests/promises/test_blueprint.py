@@ -1,11 +1,13 @@
 """What `Blueprint` promises to routes of any resource, shown on a small blueprint of the tests' own."""
 
 import pytest
+from marshmallow import Schema, ValidationError, fields, validates_schema
 
 from app import BLUEPRINTS, create_app
 from app.web.blueprint import Blueprint
 from app.web.fields import MessageSchema
 from config import TestingConfig
+from support.api import error
 from support.contract import documented
 
 
@@ -58,3 +60,64 @@ class TestPathParameters:
         assert client.get("/samples/grace").json == {"message": "grace"}
         assert client.get("/samples/in/fr").json == {"message": "fr"}
         assert {"/samples/{username}", "/samples/in/{code}"} <= client.get("/openapi.json").json["paths"].keys()
+
+
+class AuthorSchema(Schema):
+    username = fields.String(required=True)
+
+
+class ArticleSchema(Schema):
+    author = fields.Nested(AuthorSchema, required=True)
+    tags = fields.List(fields.String())
+    ratings = fields.Dict(keys=fields.String(), values=fields.Integer())
+
+    @validates_schema
+    def require_a_tag(self, article, **_kwargs):
+        if article.get("tags") == []:
+            raise ValidationError({"tags": "Empty."})
+
+
+class TestErrorsWithinFields:
+    @pytest.fixture
+    def client(self, blp, make_client):
+        @blp.post("")
+        @blp.arguments(ArticleSchema)
+        @blp.response(200, MessageSchema)
+        def create_article(_new):
+            return {"message": "It is done."}
+
+        @blp.post("/many")
+        @blp.arguments(ArticleSchema(many=True))
+        @blp.response(200, MessageSchema)
+        def create_articles(_new):
+            return {"message": "It is done."}
+
+        return make_client(blp)
+
+    AUTHOR = {"username": "grace"}  # noqa: RUF012 -- nobody changes it
+
+    @pytest.mark.parametrize(
+        ("path", "body", "errors"),
+        [
+            ("", {}, {"author": ["Missing data for required field."]}),
+            ("", {"author": {}}, {"author.username": ["Missing data for required field."]}),
+            ("", {"author": 1}, {"author._schema": ["Invalid input type."]}),
+            ("", {"author": {**AUTHOR, "x": 1}}, {"author.x": ["Unknown field."]}),
+            ("", {"author": AUTHOR, "tags": ["a", 1]}, {"tags.1": ["Not a valid string."]}),
+            ("", {"author": AUTHOR, "tags": []}, {"tags": ["Empty."]}),
+            ("", {"author": AUTHOR, "ratings": {"a": "x"}}, {"ratings.a.value": ["Not a valid integer."]}),
+            ("/many", [{"author": {}}], {"0.author.username": ["Missing data for required field."]}),
+        ],
+    )
+    def test_have_paths(self, client, path, body, errors):
+        """An error within a field has the field's path, in the shape of the API document."""
+        response = client.post(f"/samples{path}", json=body)
+
+        assert error(response) == (422, "validation_failed")
+        assert response.json["errors"] == {"json": errors}
+
+    def test_are_few(self, client):
+        """Twenty of them are told, of however many."""
+        response = client.post("/samples", json={"author": self.AUTHOR, "tags": [1] * 1000})
+
+        assert len(response.json["errors"]["json"]) == 20
