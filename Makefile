@@ -14,7 +14,7 @@ EXTRAS := --extra metrics --extra traces
 export PORT
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test coverage faults bench check lint format types drift migrate tour lock clean
+.PHONY: help install run dev test coverage faults bench check lint format types drift migrate tour lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,6 +23,9 @@ install: .venv/server ## Install everything a server needs into .venv
 
 run: install migrate ## Install, migrate, and serve on http://127.0.0.1:8000 (PORT=… changes it)
 	@exec $(BIN)/gunicorn wsgi:app
+
+dev: install migrate ## Install, migrate, and serve on the same port, reloading when the code changes
+	@exec $(FLASK) run --debug --port $(PORT)
 
 test: .venv/dev ## Install what tests need, and run them
 	$(BIN)/pytest -n auto
