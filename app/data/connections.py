@@ -2,6 +2,7 @@
 
 import select
 import sqlite3
+from enum import Enum
 from typing import Any
 
 from sqlalchemy import Connection, event, make_url
@@ -113,12 +114,21 @@ def _replace_dead(connection: Any, _record: object, _proxy: object) -> None:
         raise InvalidatePoolError from None
 
 
-def single_statement_options(dialect: str) -> dict[str, Any] | None:
-    """Of a connection for one statement, with no transaction around it to begin and to end.
+class SingleStatement(Enum):
+    """How one statement becomes a transaction of its own at the least cost."""
 
-    None on MariaDB and MySQL: they would have to be told, twice, which costs more.
-    """
-    return {"postgresql": {"isolation_level": "AUTOCOMMIT"}, "sqlite": {}}.get(dialect)
+    AUTOCOMMIT = "a connection of its own; the server commits"
+    OWN_COMMIT = "a connection of its own, and a commit"
+    SHARED = "the session's connection, and a commit after a write"
+
+
+def single_statement(dialect: str) -> SingleStatement:
+    """How this database runs one statement by itself."""
+    if dialect == "postgresql":
+        return SingleStatement.AUTOCOMMIT
+    if dialect == "sqlite":
+        return SingleStatement.OWN_COMMIT
+    return SingleStatement.SHARED  # MariaDB and MySQL: each change of autocommit is a round trip
 
 
 def takes_writes(connection: Connection) -> bool:
