@@ -32,7 +32,7 @@ from app.auth.service import (
 from app.data.base import db
 from app.data.errors import unique_or
 from app.data.expiry import prune_some
-from app.data.statements import commit_if_begun, execute_write
+from app.data.statements import write
 from app.data.types import utcnow
 from app.tokens.caller import caller, is_anonymous
 from app.tokens.guards import fresh_login_required, live_login_optional, login_required, refresh_required, switched_on
@@ -142,7 +142,7 @@ def refresh(_body: dict[str, str], args: dict[str, bool]) -> dict[str, Any]:
     """Exchange a refresh token for a new access token and the next refresh token."""
     by_cookie = _into_cookies(args)
     grant = exchange_refresh_token(caller)
-    commit_if_begun()  # where the token was used before: the end of its session must stand
+    db.session.commit()  # where the token was used before: the end of its session must stand
     prune_some()
     if grant is None:
         log_event("authn_token_reuse", level=WARNING)
@@ -250,7 +250,7 @@ def delete_sessions(args: dict[str, bool]) -> dict[str, str]:
 @blp.fails(Code.not_found)
 def delete_session(session_id: UUID) -> dict[str, str]:
     """End one of your sessions."""
-    if not execute_write(delete(Session).where(Session.id == session_id, Session.user_id == caller.id)):
+    if not write(delete(Session).where(Session.id == session_id, Session.user_id == caller.id)):
         raise ApiError(Code.not_found)
     db.session.commit()
     log_event("session_ended", session_id=session_id)

@@ -16,7 +16,7 @@ from app.auth.throttle import attempt_key, forget_failures, give_back_attempt, r
 from app.data.base import db
 from app.data.errors import unique_or
 from app.data.expiry import prune_some
-from app.data.statements import execute_write, read_rows, write_alone
+from app.data.statements import read, write
 from app.data.types import utcnow
 from app.tokens.caller import Caller
 from app.tokens.issuing import Grant
@@ -79,7 +79,7 @@ def replace_password(caller: Caller, current: str, new: str, client: Client) -> 
 
 
 def _find(statement: Select[*tuple[Any, ...]], **values: Any) -> Account | None:
-    rows = read_rows(statement, values)
+    rows = read(statement, values)
     db.session.remove()  # a hash takes long: meanwhile the connection, where there is one, is another request's
     return Account(**rows[0]._asdict()) if rows else None
 
@@ -135,7 +135,7 @@ def _hold(user: Account | User, **changes: Any) -> None:
     in a session after it: one of the two waits here, and finds the other done.
     """
     hold = _HOLD.values(changes) if changes else _HOLD
-    if not execute_write(hold, {"held": user.id, "seen": user.password_version}):
+    if not write(hold, {"held": user.id, "seen": user.password_version}):
         raise ApiError(Code.invalid_credentials)
 
 
@@ -193,7 +193,7 @@ def exchange_refresh_token(caller: Caller) -> Grant | None:
     now = utcnow()
     successor = uuid.uuid4()
     values = {"session": caller.session_id, "exchanged": caller.jti, "successor": successor, "moment": now}
-    if write_alone(_EXCHANGE, values):
+    if write(_EXCHANGE, values, alone=True):
         return Grant(caller.session_id, successor, now, caller.session_expires_at)
     session = _session_of(caller)
     if session.previous_jti == caller.jti and session.rotated_at and session.rotated_at >= _grace_began(now):
@@ -210,7 +210,7 @@ def stop_renewal(caller: Caller) -> bool:
     Raises:
         ApiError: 401 `token_revoked`, as there.
     """
-    stopped = execute_write(
+    stopped = write(
         update(Session)
         .where(
             Session.id == caller.session_id,
@@ -255,13 +255,13 @@ def revoke_token(caller: Caller) -> None:
 
 def end_session(session_id: uuid.UUID) -> None:
     """End a session: every token of it is dead at the next request."""
-    execute_write(delete(Session).where(Session.id == session_id))
+    write(delete(Session).where(Session.id == session_id))
 
 
 def end_sessions(user_id: int, *, but: uuid.UUID | None = None) -> None:
     """End every session of a user, or every other one."""
     statement = delete(Session).where(Session.user_id == user_id)
-    execute_write(statement if but is None else statement.where(Session.id != but))
+    write(statement if but is None else statement.where(Session.id != but))
 
 
 def end_sessions_of_all(sizes: Iterator[int]) -> Iterator[int]:
@@ -277,7 +277,7 @@ def end_sessions_of_all(sizes: Iterator[int]) -> Iterator[int]:
     for most in sizes:
         ids = db.session.scalars((begun if last is None else begun.where(Session.id > last)).limit(most)).all()
         if ids:
-            yield execute_write(delete(Session).where(Session.id.in_(ids)))
+            yield write(delete(Session).where(Session.id.in_(ids)))
             last = ids[-1]
         elif last is None:
             return

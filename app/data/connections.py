@@ -115,14 +115,6 @@ def _replace_dead(connection: Any, _record: object, _proxy: object) -> None:
         raise InvalidatePoolError from None
 
 
-def single_statement_options(dialect: str) -> dict[str, Any] | None:
-    """Of a connection for one statement, with no transaction around it to begin and to end.
-
-    None on MariaDB and MySQL: they would have to be told, twice, which costs more.
-    """
-    return {"postgresql": {"isolation_level": "AUTOCOMMIT"}, "sqlite": {}}.get(dialect)
-
-
 @contextmanager
 def short_lock_waits(connection: Connection) -> Iterator[None]:
     """Wait at most 100 ms for a lock within the block.

@@ -1,7 +1,6 @@
 import unicodedata
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
 
 from sqlalchemy import CheckConstraint, ForeignKey, Index, String, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column, validates
@@ -50,17 +49,3 @@ class Item(Base):
     def _keep_key(self, _name: str, name: str) -> str:
         self.name_key = name_key(name)
         return name
-
-
-def new_item(name: str, price: Decimal, owner_id: int, description: str | None = None) -> dict[str, Any]:
-    """The columns of a new item, as a row to insert: an object costs the session twice as much."""
-    now = utcnow()
-    return {
-        "name": name,
-        "name_key": name_key(name),
-        "description": description,
-        "price": price,
-        "owner_id": owner_id,
-        "created_at": now,
-        "updated_at": now,
-    }

@@ -1,14 +1,14 @@
 from functools import cache
-from typing import Any, cast
+from typing import Any
 
 from flask import Response, jsonify, url_for
-from sqlalchemy import Select, Table, bindparam, delete, insert, select
+from sqlalchemy import Select, bindparam, delete, select
 
 from app.data.base import db
 from app.data.errors import unique_or
-from app.data.statements import ESCAPE, commit_if_begun, execute_write, insert_alone, part
-from app.idempotency.guards import idempotent, keep_answer
-from app.items.models import Item, name_key, new_item
+from app.data.statements import ESCAPE, insert, part, write
+from app.idempotency.guards import idempotent
+from app.items.models import Item, name_key
 from app.items.schemas import (
     ItemChangesSchema,
     ItemNamePageSchema,
@@ -32,7 +32,6 @@ _ITEM = ItemSchema()
 _PAGE = ItemPageSchema()
 _NAME_PAGE = ItemNamePageSchema()
 _items = Item.__table__.c  # columns make rows, not objects
-_NEW_ITEM = insert(cast("Table", Item.__table__))
 _NAMES = select(_items.id, _items.name)
 _ITEMS = select(
     _items.id, _items.name, _items.description, _items.price, _items.owner_id, _items.created_at, _items.updated_at
@@ -107,12 +106,9 @@ def list_items(args: dict[str, Any]) -> tuple[Response, dict[str, str]]:
 @blp.fails(Code.not_found, Code.item_exists)
 def create_item(new: dict[str, Any]) -> Response:
     """Create an item of your own."""
-    item = new_item(**new, owner_id=caller.id)
     with unique_or(ApiError(Code.item_exists)):
-        item["id"] = insert_alone(_NEW_ITEM, item)
-    answer = keep_answer(created(_ITEM, item, url_for("items.get_item", item_id=item["id"])))
-    commit_if_begun()  # with a key: the item and its answer, or neither
-    return answer
+        item = insert(Item, **new, owner_id=caller.id)
+    return created(_ITEM, item, url_for("items.get_item", item_id=item.id))
 
 
 @blp.get("/<int:item_id>")
@@ -152,7 +148,7 @@ def update_item(changes: dict[str, Any], item_id: int) -> Item:
 def delete_item(item_id: int) -> dict[str, str]:
     """Delete an item.  Administrators only."""
     require_match(_ITEM, get_item_or_404(item_id))
-    if not execute_write(delete(Item).where(Item.id == item_id)):
+    if not write(delete(Item).where(Item.id == item_id)):
         raise ApiError(Code.not_found)
     db.session.commit()
     return {"message": "Item deleted."}

@@ -10,7 +10,7 @@ from sqlalchemy import bindparam, exists, select
 from werkzeug.local import LocalProxy
 
 from app.auth.models import RevokedToken, Session
-from app.data.statements import read_rows
+from app.data.statements import read
 from app.data.types import utcnow
 from app.tokens.locations import check_csrf, find_token
 from app.tokens.verification import VerifiedToken, verify
@@ -93,7 +93,7 @@ def authenticate(*, refresh: bool = False, optional: bool = False) -> None:
 def find_caller(token: VerifiedToken) -> bool:
     """Set `caller` to the user of this token.  False where the user, the session or the token is no longer valid."""
     values = {"user_id": token.user_id, "session_id": token.session_id, "jti": token.jti, "now": utcnow()}
-    rows = read_rows(_LIVE_CALLER, values)
+    rows = read(_LIVE_CALLER, values)
     if not rows:
         return False
     (row,) = rows

@@ -5,7 +5,7 @@ from sqlalchemy import delete, select
 from app.auth.service import end_sessions
 from app.data.base import db
 from app.data.errors import unique_or
-from app.data.statements import execute_write
+from app.data.statements import write
 from app.tokens.caller import caller
 from app.tokens.guards import admin_required, fresh_admin_required, fresh_login_required, login_required, switched_on
 from app.tokens.locations import clear_cookies
@@ -54,7 +54,7 @@ def delete_users() -> dict[str, str]:
     """Delete everybody but yourself.  Administrators only, and only where it is switched on."""
     if caller.id not in lock_admins():
         raise ApiError(Code.token_revoked)  # another administrator was faster: one of the two must stay
-    deleted = execute_write(delete(User).where(User.id != caller.id))
+    deleted = write(delete(User).where(User.id != caller.id))
     db.session.commit()
     log_event("users_deleted", by=caller.id, number=deleted)
     return {"message": f"{deleted} row(s) deleted"}
@@ -98,7 +98,7 @@ def delete_me() -> dict[str, str]:
     admins = lock_admins()
     require_match(_USER, user)
     keep_an_admin(admins, without=caller.id)
-    execute_write(delete(User).where(User.id == caller.id))
+    write(delete(User).where(User.id == caller.id))
     db.session.commit()
     log_event("user_deleted", by=caller.id)
     clear_cookies()
@@ -155,7 +155,7 @@ def delete_user(user_id: int) -> dict[str, str]:
     admins = lock_admins()
     require_match(_USER, get_user_or_404(user_id))
     keep_an_admin(admins, without=user_id)
-    if not execute_write(delete(User).where(User.id == user_id)):
+    if not write(delete(User).where(User.id == user_id)):
         raise ApiError(Code.not_found)
     db.session.commit()
     log_event("user_deleted", user_id=user_id, by=caller.id)

@@ -3,7 +3,7 @@
 from sqlalchemy import select, update
 
 from app.data.base import db
-from app.data.statements import execute_write
+from app.data.statements import write
 from app.users.models import User
 from app.web.errors import ApiError, Code
 
@@ -14,7 +14,7 @@ def lock_admins() -> set[int]:
     Updates the rows without changing them, because that locks them on every database.
     """
     active_admins = (User.is_admin, User.is_active)
-    execute_write(update(User).where(*active_admins).values(is_admin=User.is_admin, updated_at=User.updated_at))
+    write(update(User).where(*active_admins).values(is_admin=User.is_admin, updated_at=User.updated_at))
     return set(db.session.scalars(select(User.id).where(*active_admins)))
 
 

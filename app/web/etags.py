@@ -10,7 +10,7 @@ from marshmallow import Schema
 from sqlalchemy import update
 
 from app.data.base import Base, db
-from app.data.statements import execute_write
+from app.data.statements import write
 from app.web.blueprint import Blueprint
 from app.web.errors import ApiError, Code
 from app.web.typing import View
@@ -93,7 +93,7 @@ def _locked(row: Any) -> Base:
     """
     model = type(row)
     same = {"updated_at": model.updated_at}  # or it would be said to have changed
-    execute_write(update(model).where(model.id == row.id).values(same))
+    write(update(model).where(model.id == row.id).values(same))
     now: Base | None = db.session.get(model, row.id, populate_existing=True)
     if now is None:
         raise ApiError(Code.not_found)

@@ -13,7 +13,7 @@ from itsdangerous import BadData, URLSafeSerializer
 from sqlalchemy import Integer, Select, bindparam
 
 from app.data.base import db
-from app.data.statements import read_rows, rows_behind
+from app.data.statements import read, rows_behind
 from app.data.types import Money, UTCDateTime
 from app.web.errors import ApiError, invalid
 from app.web.request import query
@@ -82,7 +82,7 @@ def read_page(
         parameters |= {_PLACE + key.key: place for key, place in places}
     dialect = db.engine.dialect.name
     ordered = _ordered(statement, keys, behind=cursor is not None, descending=descending, dialect=dialect)
-    found = read_rows(ordered, parameters)
+    found = read(ordered, parameters)
     names = found[0]._fields if found else ()
     rows = [dict(zip(names, row, strict=True)) for row in found[:limit]]
     more = len(found) > limit

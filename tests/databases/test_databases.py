@@ -1,32 +1,22 @@
 """Which databases this run is about."""
 
 import os
+from decimal import Decimal
 
 import pytest
-from sqlalchemy import (
-    Column,
-    Index,
-    String,
-    Table,
-    UniqueConstraint,
-    create_engine,
-    insert,
-    literal,
-    select,
-    text,
-    update,
-)
+from sqlalchemy import Column, Index, String, Table, UniqueConstraint, create_engine, literal, select, text, update
 from sqlalchemy.exc import IntegrityError
 
 from app import create_app
 from app.data.base import Base, db
 from app.data.connections import database_url, engine_options
 from app.data.errors import unique_or
-from app.data.statements import commit_if_begun, insert_alone, read_rows, write_alone
-from app.data.types import utcnow
+from app.data.statements import insert, read, write
+from app.items.models import Item
 from app.users.models import User
 from config import TestingConfig
 from support.databases import ALL, ENDINGS, absent
+from support.statements import statements
 
 
 @pytest.mark.parametrize("kind", ALL)
@@ -86,7 +76,7 @@ class TestSQLite:
         assert connection.connection.dbapi_connection.isolation_level == "IMMEDIATE"
 
 
-class TestReadRows:
+class TestRead:
     """A row by itself, beside the session."""
 
     def test_it_holds_no_connection(self, app):
@@ -94,7 +84,7 @@ class TestReadRows:
         with app.app_context():
             kept = db.engine.dialect.name in ("mysql", "mariadb")
 
-            assert read_rows(select(literal(7)), {})[0][0] == 7
+            assert read(select(literal(7)))[0][0] == 7
             assert db.engine.pool.checkedout() == kept
 
     def test_within_a_transaction_it_waits_for_no_second_connection(self, app):
@@ -104,7 +94,7 @@ class TestReadRows:
             db.session.flush()
             held = db.engine.pool.checkedout()
 
-            assert [name for (name,) in read_rows(select(User.username), {})] == ["grace"]
+            assert [name for (name,) in read(select(User.username))] == ["grace"]
             assert db.engine.pool.checkedout() == held == 1
             db.session.rollback()
 
@@ -122,7 +112,7 @@ class TestReadRows:
                     killer.execute(text(way[1].format(number)))
                 killer.rollback()
             for _ in range(3):
-                assert read_rows(select(literal(7)), {})[0][0] == 7
+                assert read(select(literal(7)))[0][0] == 7
                 assert db.session.execute(text(way[0])).scalar_one() not in ended
                 db.session.rollback()
 
@@ -154,74 +144,100 @@ class TestPostgreSQL:
         assert create_app(config).config["SQLALCHEMY_ENGINE_OPTIONS"]["connect_args"]["prepare_threshold"] is None
 
 
-class TestInsertAlone:
+class TestInsert:
     """One row that is a transaction by itself."""
 
-    @pytest.fixture
-    def row(self):
-        now = utcnow()
-        return {"username": "grace", "username_key": "g", "password_hash": "x", "created_at": now, "updated_at": now}
-
-    def test_it_stands_and_gives_its_id(self, app, row):
-        """With nothing left to commit; on MariaDB it is the session's to commit."""
+    def test_it_is_committed_at_once(self, app):
+        """No connection is held, and a rollback of the request changes nothing."""
         with app.app_context():
-            made = insert_alone(insert(User.__table__), row)
-            stays = db.engine.dialect.name not in ("mysql", "mariadb")
-            assert db.engine.pool.checkedout() == (not stays)
-            if not stays:
-                commit_if_begun()
+            user = insert(User, username="grace", password_hash="x")
+            assert db.engine.pool.checkedout() == 0
             db.session.rollback()
 
-            assert db.session.scalar(select(User.id)) == made
+            assert db.session.scalar(select(User.id)) == user.id
 
-    def test_within_a_transaction_it_is_part_of_it(self, app, row):
-        """All of it stands, or nothing."""
+    def test_the_caller_was_read_before(self, app):
+        """A read before it is no transaction to join, on any database."""
         with app.app_context():
-            db.session.add(User(username="ada", password_hash="x"))
-            db.session.flush()
+            assert read(select(literal(7)))[0][0] == 7
+            insert(User, username="grace", password_hash="x")
+            db.session.rollback()
 
-            assert insert_alone(insert(User.__table__), row) > 0
+            assert db.session.scalar(select(User.username)) == "grace"
+
+    def test_the_row_is_as_the_database_has_it(self, app):
+        """Defaults and derived columns are in the object, without a second statement."""
+        with app.app_context(), statements(app) as sent:
+            made = insert(User, username="Grace", password_hash="x")
+            shown = {column.key: getattr(made, column.key) for column in User.__table__.c}
+            assert len(sent) == 1
+            stored = db.session.execute(select(*User.__table__.c)).one()
+
+            assert shown == stored._asdict()
+            assert made.username_key == "grace"
+            assert made.password_version == 0
+
+    def test_a_column_without_a_value_is_null(self, app):
+        """An optional column can be read from the object."""
+        with app.app_context():
+            item = insert(Item, name="Lamp", price=Decimal(1))
+
+            assert (item.description, item.owner_id) == (None, None)
+
+    def test_the_row_can_be_changed_later(self, app):
+        """Added to the session, the object is updated and not inserted again."""
+        with app.app_context():
+            user = insert(User, username="grace", password_hash="x")
+            db.session.add(user)
+            user.username = "ada"
+            db.session.commit()
+
+            assert db.session.scalars(select(User.username)).all() == ["ada"]
+
+    @pytest.mark.parametrize("read_first", [False, True])
+    @pytest.mark.parametrize("begin", ["flush", "add", "execute"])
+    def test_within_a_transaction_it_is_part_of_it(self, app, begin, read_first):
+        """A rollback takes it back with all else."""
+        with app.app_context():
+            if read_first:
+                read(select(literal(7)))
+            if begin == "execute":
+                db.session.execute(update(User).values(is_admin=True))
+            else:
+                db.session.add(User(username="ada", password_hash="x"))
+            if begin == "flush":
+                db.session.flush()
+
+            assert insert(User, username="grace", password_hash="x").id > 0
             db.session.rollback()
 
             assert db.session.scalars(select(User.username)).all() == []
 
-    def test_a_taken_name_takes_nothing_along(self, app, row):
-        """The connection goes back as it was, and the next request may write."""
+    def test_a_taken_name_changes_nothing(self, app):
+        """The connection is usable afterwards."""
         with app.app_context():
-            insert_alone(insert(User.__table__), row)
-            commit_if_begun()
+            insert(User, username="grace", password_hash="x")
             with pytest.raises(IntegrityError):
-                insert_alone(insert(User.__table__), row)
+                insert(User, username="grace", password_hash="x")
             db.session.rollback()
 
             assert db.engine.pool.checkedout() == 0
-            other = row | {"username": "ada", "username_key": "ada"}
-            assert insert_alone(insert(User.__table__), other) > 0
-
-
-def test_nothing_begun_is_nothing_to_commit(app):
-    """No session is made for it."""
-    with app.app_context():
-        commit_if_begun()
-
-        assert not db.session.registry.has()
+            assert insert(User, username="ada", password_hash="x").id > 0
 
 
 class TestWriteAlone:
     """One statement that is a transaction by itself."""
 
-    def test_it_stands_whatever_comes(self, app):
-        """Though the request takes all else back; on MariaDB the session writes it, and it is taken back too."""
+    def test_a_rollback_does_not_undo_it(self, app):
+        """It is committed at once."""
         with app.app_context():
-            db.session.add(User(username="grace", password_hash="x"))
-            db.session.commit()
-            stays = db.engine.dialect.name not in ("mysql", "mariadb")
+            insert(User, username="grace", password_hash="x")
 
-            assert write_alone(update(User).values(username="ada"), {}) == 1
-            assert db.engine.pool.checkedout() == (not stays)
+            assert write(update(User).values(username="ada"), alone=True) == 1
+            assert db.engine.pool.checkedout() == 0
             db.session.rollback()
 
-            assert db.session.scalar(select(User.username)) == ("ada" if stays else "grace")
+            assert db.session.scalar(select(User.username)) == "ada"
 
     def test_within_a_transaction_it_is_part_of_it(self, app):
         """It would wait for itself, and for a second connection."""
@@ -229,7 +245,7 @@ class TestWriteAlone:
             db.session.add(User(username="grace", password_hash="x"))
             db.session.flush()
 
-            assert write_alone(update(User).values(username="ada"), {}) == 1
+            assert write(update(User).values(username="ada"), alone=True) == 1
             db.session.rollback()
 
             assert db.session.scalar(select(User.username)) is None

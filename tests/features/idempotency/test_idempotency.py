@@ -7,6 +7,7 @@ from threading import Barrier
 
 import pytest
 import time_machine
+from flask import jsonify
 
 from app.data.base import db
 from app.data.types import utcnow
@@ -105,11 +106,32 @@ class TestTheSameAgain:
         with ThreadPoolExecutor(8) as pool:
             assert Counter(pool.map(send, range(8))) == {(409, "item_exists"): 8}
 
-    def test_a_view_that_keeps_no_answer_is_found_out_at_once(self, client, as_user, monkeypatch):
-        """By the first request with a key, not by the first that comes again."""
-        monkeypatch.setattr(routes, "keep_answer", lambda response: response)
+    def test_a_view_that_commits_is_refused(self, app, client, as_user, monkeypatch):
+        """Its first request with a key fails and changes nothing."""
+
+        def commits_early(*_args):
+            db.session.commit()
+            return jsonify()
+
+        monkeypatch.setattr(routes, "created", commits_early)
 
         assert error(create(client, as_user)) == (500, "internal_error")
+        assert count(app, Item) == count(app, IdempotencyKey) == 0
+
+    @pytest.mark.parametrize("headers", [{}, {"Idempotency-Key": "k"}], ids=["no key", "key"])
+    def test_what_a_view_adds_to_the_session_is_committed(self, app, client, as_user, monkeypatch, headers):
+        """The view of an object of the session needs no commit of its own."""
+
+        def add(model, **values):
+            item = model(**values)
+            db.session.add(item)
+            db.session.flush()
+            return item
+
+        monkeypatch.setattr(routes, "insert", add)
+
+        assert client.post(ITEMS, headers={**as_user, **headers}, json=LAMP).status_code == 201
+        assert count(app, Item) == 1
 
 
 class TestAnotherRequest:
