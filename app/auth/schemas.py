@@ -4,7 +4,8 @@ from marshmallow.validate import Equal, Length
 from app.users.schemas import AccountSchema, NewPassword, UserSchema
 from app.web.fields import QueryFlag, RowSchema, Text, Timestamp
 
-LOGIN_NAME_LENGTH = 255  # characters; no rule of ours: a login only asks whether there is such a user
+# Characters; no rule of ours, because a login only asks whether there is such a user. `username_key` has to take it.
+LOGIN_NAME_LENGTH = 255
 
 
 _PASSWORD = {"format": "password", "examples": ["correct horse battery"]}
