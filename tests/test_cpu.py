@@ -101,6 +101,14 @@ class TestText:
         assert "There is no user" in result.output
 
 
+@on_sqlite
+def test_an_accept_header_is_not_parsed(client):
+    """8 KB of tabs in `Accept` cost no more than a short one."""
+    response = cheaply(client, "GET", "/", headers={"Accept": "a" + "\t" * 8_000 + "b"})
+
+    assert response.is_json
+
+
 @pytest.mark.parametrize("change", [normalized, folded])
 def test_text_is_measured_first(change):
     """Four times the allowed characters are normalised, and not one more."""
