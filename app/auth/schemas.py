@@ -4,7 +4,8 @@ from marshmallow.validate import Equal, Length
 from app.users.schemas import AccountSchema, NewPassword, UserSchema
 from app.web.fields import QueryFlag, RowSchema, Text, Timestamp
 
-LOGIN_NAME_LENGTH = 255  # characters; a login does not check the rules for new names
+# Characters.  A login does not check the rules for new names, but `username_key` must accept the text.
+LOGIN_NAME_LENGTH = 255
 
 
 _PASSWORD = {"format": "password", "examples": ["correct horse battery"]}

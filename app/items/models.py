@@ -1,4 +1,3 @@
-import unicodedata
 from datetime import datetime
 from decimal import Decimal
 
@@ -6,6 +5,7 @@ from sqlalchemy import CheckConstraint, ForeignKey, Index, String, UniqueConstra
 from sqlalchemy.orm import Mapped, mapped_column, validates
 
 from app.data.base import Base
+from app.data.text import folded
 from app.data.types import BigId, Money, UTCDateTime, exact_text, utcnow
 
 NAME_LENGTH = 80
@@ -14,8 +14,8 @@ DESCRIPTION_LENGTH = 500
 
 
 def name_key(name: str) -> str:
-    """What is searched for a part of the name, whatever the case and the script (Unicode section 3.13, D145)."""
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+    """The name in NFC and without case, for the search."""
+    return folded(name, "NFC", NAME_LENGTH)
 
 
 class Item(Base):

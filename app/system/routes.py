@@ -18,6 +18,7 @@ from app.web.etags import conditional
 from app.web.openapi import document
 
 _HTML = {"type": "string"}
+ACCEPT_LENGTH = 512  # characters
 KEYS_MAX_AGE = 300  # seconds: how long a new key should verify before it signs
 
 blp = Blueprint("system", __name__, template_folder="templates", description="About the service itself.")
@@ -30,9 +31,18 @@ def show_index() -> Any:
     """Name, version, and where the API document and its page are.  A page for browsers, JSON for programs."""
     config = current_app.config
     about = {"name": config["API_TITLE"], "version": config["API_VERSION"], "openapi": "/openapi.json", "docs": "/docs"}
-    if request.accept_mimetypes.best_match(["application/json", "text/html"]) == "text/html":
+    if _is_browser(request.headers.get("Accept", "")):
         return _page("index.html", **about)
     return about
+
+
+def _is_browser(accept: str) -> bool:
+    """Whether HTML is asked for, and not JSON before it.
+
+    Looks only at the first characters, because Werkzeug parses the header in the square of its length.
+    """
+    before, html, _after = accept[:ACCEPT_LENGTH].lower().partition("text/html")
+    return bool(html) and "application/json" not in before
 
 
 def _page(template: str, **values: str) -> Response:

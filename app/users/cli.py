@@ -7,6 +7,7 @@ from sqlalchemy import select
 from app.auth.service import end_sessions
 from app.data.base import db
 from app.data.errors import unique_or
+from app.data.text import TextTooLongError
 from app.users.models import User, username_key
 from app.users.passwords import hash_password
 from app.users.schemas import AccountSchema
@@ -101,8 +102,16 @@ def list_users() -> None:
         click.echo(f"{row.id:>8}  {row.username}  {marks}".rstrip())
 
 
+def _find(name: str) -> User | None:
+    try:
+        key = username_key(name)
+    except TextTooLongError:
+        return None
+    return db.session.scalar(select(User).where(User.username_key == key))
+
+
 def _change(name: str, **changes: bool) -> None:
-    user = db.session.scalar(select(User).where(User.username_key == username_key(name)))
+    user = _find(name)
     if user is None:
         raise click.ClickException(f"There is no user {name}. See `flask users list`.")
     if False in changes.values():

@@ -1,27 +1,23 @@
-import unicodedata
 from datetime import datetime
 
 from sqlalchemy import String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column, validates
 
 from app.data.base import Base
+from app.data.text import folded
 from app.data.types import BigId, UTCDateTime, utcnow
 
 USERNAME_LENGTH = 64  # characters, after NFKC
 KEY_LENGTH = 3 * USERNAME_LENGTH  # the most that folding the case makes of them (Unicode, CaseFolding.txt)
 
 
-def normalized(text: str) -> str:
-    """NFKC: what looks the same to a person is the same name."""
-    return unicodedata.normalize("NFKC", text)
-
-
 def username_key(username: str) -> str:
-    """What two spellings of one name have in common, whatever the case and the script (Unicode section 3.13, D145).
+    """The name in NFKC and without case: two spellings of one name have the same key.
 
-    In Python, because SQLite's lower() knows only ASCII.
+    Raises:
+        TextTooLongError: the text is too long to be a name.
     """
-    return unicodedata.normalize("NFKC", normalized(username).casefold())
+    return folded(username, "NFKC", USERNAME_LENGTH)
 
 
 class User(Base):

@@ -4,7 +4,9 @@ import unicodedata
 from functools import cache
 from pathlib import Path
 
+from app.data.text import folded
 from app.users.models import username_key
+from app.users.passwords import PASSWORD_LENGTH
 
 COMMON_PASSWORDS = Path(__file__).with_name("common_passwords.txt")
 
@@ -18,18 +20,23 @@ def _common() -> frozenset[str]:
 
 def is_common(password: str) -> bool:
     """Whether it is a commonly used password, whatever the case, or one with digits and signs behind it."""
-    folded = username_key(password)
-    return folded in _common() or _stem(folded) in _common()
+    key = _key(password)
+    return key in _common() or _stem(key) in _common()
 
 
 def resembles(password: str, username: str) -> bool:
     """Whether it is the user's name, whatever the case, or the name with digits and signs behind it."""
-    folded, key = username_key(password), username_key(username)
-    return folded == key or (_stem(folded) in {key, _stem(key)} - {""})
+    key, name = _key(password), username_key(username)
+    return key == name or (_stem(key) in {name, _stem(name)} - {""})
 
 
-def _stem(folded: str) -> str:
+def _key(password: str) -> str:
+    """The password as a user name would be compared."""
+    return folded(password, "NFKC", PASSWORD_LENGTH)
+
+
+def _stem(key: str) -> str:
     """What is left without the digits, punctuation and symbols at the end."""
-    while folded and unicodedata.category(folded[-1])[0] in "NPSZ":
-        folded = folded[:-1]
-    return folded
+    while key and unicodedata.category(key[-1])[0] in "NPSZ":
+        key = key[:-1]
+    return key

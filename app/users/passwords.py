@@ -1,7 +1,6 @@
 """Password hashing: the only file that knows argon2."""
 
 import secrets
-import unicodedata
 from contextlib import AbstractContextManager
 from typing import NamedTuple, cast
 
@@ -9,8 +8,10 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 from flask import Flask, current_app
 
+from app.data.text import TextTooLongError, normalized
 from app.users.gate import Gate, cores
 
+PASSWORD_LENGTH = 128  # characters, after NFKC; the cost of a hash does not grow with it
 SPARE_THREADS = 1 / 8  # of a worker, and 3 at least: what logins that hash or wait leave to all other requests
 
 
@@ -40,8 +41,12 @@ def _passwords() -> _Passwords:
 
 
 def normalize_password(password: str) -> str:
-    """NFKC, so that every keyboard's way of writing a character is the same password (NIST SP 800-63B-4)."""
-    return unicodedata.normalize("NFKC", password)
+    """NFKC, so that every keyboard's way of writing a character is the same password (NIST SP 800-63B-4).
+
+    Raises:
+        TextTooLongError: the text is too long to be a password.
+    """
+    return normalized(password, "NFKC", PASSWORD_LENGTH)
 
 
 def hashing_slot() -> AbstractContextManager[None]:
@@ -64,14 +69,20 @@ def hash_password(password: str) -> str:
 
 
 def verify_password(password_hash: str | None, password: str) -> bool:
-    """Whether the password is the one of the hash.  No hash costs the same work and is never right.
+    """Whether the password is the one of the hash.
+
+    Without a hash, or with a password that is too long, the answer is no, at the same cost.
 
     Raises:
         ApiError: 503 `overloaded`, where too many are hashed already.
     """
     hasher, dummy, gate = _passwords()
     try:
-        gate.run(hasher.verify, password_hash or dummy, normalize_password(password))
+        password = normalize_password(password)
+    except TextTooLongError:
+        password_hash, password = None, ""
+    try:
+        gate.run(hasher.verify, password_hash or dummy, password)
     except (VerificationError, InvalidHashError):
         return False
     return password_hash is not None

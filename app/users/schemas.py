@@ -6,13 +6,13 @@ from flask import current_app
 from marshmallow import Schema, ValidationError, fields, validates_schema
 from marshmallow.validate import Length
 
-from app.users.models import USERNAME_LENGTH, normalized
+from app.users.models import USERNAME_LENGTH
 from app.users.password_rules import is_common, resembles
-from app.users.passwords import normalize_password
-from app.web.fields import NextCursor, PageArgs, RowSchema, StrictBoolean, Text, Timestamp
+from app.users.passwords import PASSWORD_LENGTH
+from app.web.fields import NextCursor, PageArgs, RowSchema, StrictBoolean, Text, Timestamp, normalized_within
 
 RESEMBLES = "This is the user name, or little more."
-PASSWORD_LENGTH = 128  # characters; the cost of a hash does not grow with it
+_NAME_LENGTH = Length(min=3, max=USERNAME_LENGTH)
 
 
 _NAME = {
@@ -25,10 +25,10 @@ class Username(fields.String):
     """3 to 64 characters after NFKC: letters, their marks and digits of any script, and . _ - behind the first."""
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(validate=Length(min=3, max=USERNAME_LENGTH), metadata=_NAME, **kwargs)
+        super().__init__(validate=_NAME_LENGTH, metadata=_NAME, **kwargs)
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> str:
-        name = normalized(super()._deserialize(value, attr, data, **kwargs))
+        name = normalized_within(_NAME_LENGTH, super()._deserialize(value, attr, data, **kwargs), "NFKC")
         if name and not _is_username(name):
             raise ValidationError("Letters, digits and . _ - only, beginning with a letter or a digit.")
         return name
@@ -61,7 +61,8 @@ class NewPassword(fields.String):
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> str:
         password: str = super()._deserialize(value, attr, data, **kwargs)
-        Length(min=current_app.config["PASSWORD_MIN_LENGTH"], max=PASSWORD_LENGTH)(normalize_password(password))
+        length = Length(min=current_app.config["PASSWORD_MIN_LENGTH"], max=PASSWORD_LENGTH)
+        length(normalized_within(length, password, "NFKC"))
         if is_common(password):
             raise ValidationError("This is one of the passwords that are commonly used.")
         return password

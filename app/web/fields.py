@@ -1,18 +1,18 @@
 """The field types and schemas that features share."""
 
 import re
-import unicodedata
 from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from marshmallow import Schema, ValidationError, fields
 from marshmallow.validate import Length, OneOf, Range
 from werkzeug.local import LocalProxy
 
 from app.data.base import Base
+from app.data.text import Form, TextTooLongError, normalized
 from app.data.types import MAX_ID
 from app.web.codes import Code
 
@@ -22,6 +22,19 @@ _LINE = r"^[^\u0000-\u001f\u007f-\u009f]*$"
 _LINES = r"^[^\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f]*$"
 _TRIMMED = r"^[^\u0000-\u001f\u007f-\u009f]*[^\s\u0000-\u001f\u007f-\u009f][^\u0000-\u001f\u007f-\u009f]*$"
 _AMOUNT = re.compile(r"(0|[1-9][0-9]{0,7})(\.[0-9]{1,2})?")
+
+
+def normalized_within(length: Length, text: str, form: Form) -> str:
+    """The text in a normal form, where it can have that length.
+
+    Raises:
+        ValidationError: as `length` raises it, where the text is too long to be normalised.
+    """
+    try:
+        return normalized(text, form, cast("int", length.max))
+    except TextTooLongError:
+        length(text)
+        raise
 
 
 class Text(fields.String):
@@ -38,16 +51,16 @@ class Text(fields.String):
         **kwargs: Any,
     ) -> None:
         pattern = _TRIMMED if trimmed and minimum else _LINES if lines else _LINE
-        super().__init__(
-            validate=Length(min=minimum, max=maximum), metadata={"pattern": pattern, **(metadata or {})}, **kwargs
-        )
+        self.length = Length(min=minimum, max=maximum)
+        super().__init__(validate=self.length, metadata={"pattern": pattern, **(metadata or {})}, **kwargs)
         self.trimmed = trimmed
         self.lines = lines
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> str:
-        text = unicodedata.normalize("NFC", super()._deserialize(value, attr, data, **kwargs))
+        text: str = super()._deserialize(value, attr, data, **kwargs)
         if self.trimmed:
             text = text.strip()
+        text = normalized_within(self.length, text, "NFC")
         if _CONTROL.search(re.sub(r"[\t\n\r]", "", text) if self.lines else text):
             raise ValidationError("Control characters are not allowed.")
         return text

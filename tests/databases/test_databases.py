@@ -265,7 +265,7 @@ class TestUniqueOr:
         )
         with app.app_context():
             samples.create(db.engine)
-            db.session.execute(insert(samples).values(one="1", two="2", three="3", four="4"))
+            db.session.execute(samples.insert().values(one="1", two="2", three="3", four="4"))
             db.session.commit()
             yield samples
             db.session.rollback()
@@ -285,22 +285,22 @@ class TestUniqueOr:
         names = ("uq_samples_one", "uq_samples_two_three", "ix_samples_four")
 
         with pytest.raises(LookupError, match=f"^{name}$"), unique_or({name: LookupError(name) for name in names}):
-            db.session.execute(insert(samples).values(**row))
+            db.session.execute(samples.insert().values(**row))
 
     def test_a_text_cannot_name_another_constraint(self, samples):
         """A value that looks like the end of the database's message is only a value."""
         row = {"one": "' for key 'ix_samples_four'"}
-        db.session.execute(insert(samples).values(**row))
+        db.session.execute(samples.insert().values(**row))
 
         with pytest.raises(LookupError), unique_or({"uq_samples_one": LookupError()}):
-            db.session.execute(insert(samples).values(**row))
+            db.session.execute(samples.insert().values(**row))
 
     def test_a_constraint_without_a_conflict(self, samples):
         """It stays an IntegrityError: nobody has decided what to answer."""
         with pytest.raises(IntegrityError), unique_or({"uq_samples_one": LookupError()}):
-            db.session.execute(insert(samples).values(four="4"))
+            db.session.execute(samples.insert().values(four="4"))
 
     def test_one_conflict_for_all(self, samples):
         """Without names, every unique constraint has the same conflict."""
         with pytest.raises(LookupError), unique_or(LookupError()):
-            db.session.execute(insert(samples).values(four="4"))
+            db.session.execute(samples.insert().values(four="4"))

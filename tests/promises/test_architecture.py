@@ -156,6 +156,18 @@ def test_one_file_knows_argon2():
     assert [module_name(path) for path in MODULES if "argon2" in set(imports(path))] == ["app.users.passwords"]
 
 
+def test_one_file_normalises_text():
+    """Normalising costs the square of the length, so one file does it, and measures the text first."""
+    calls = re.compile(r"\bunicodedata\.normalize\b|from unicodedata import .*\bnormalize\b")
+
+    assert [module_name(path) for path in MODULES if calls.search(path.read_text())] == ["app.data.text"]
+
+
+def test_no_file_parses_accept_headers():
+    """Werkzeug parses them in the square of their length."""
+    assert [module_name(path) for path in MODULES if re.search(r"\.accept_\w+", path.read_text())] == []
+
+
 @pytest.mark.parametrize(
     ("room", "package"),
     [("app.observability.metrics", "prometheus_client"), ("app.observability.traces", "opentelemetry")],

@@ -30,7 +30,7 @@ class TestIndex:
         """Name, version, and where the document and its page are."""
         about = {"name": "Latchkey", "version": __version__, "openapi": "/openapi.json", "docs": "/docs"}
 
-        for accept in ("application/json", "*/*", ""):
+        for accept in ("application/json", "*/*", "", "application/json, text/html;q=0.5"):
             response = client.get("/", headers={"Accept": accept})
             assert response.json == about
         for path in (about["openapi"], about["docs"]):
