@@ -26,7 +26,7 @@ class Session(Base):
     __table_args__ = (
         Index(None, "user_id"),
         Index(None, "expires_at"),
-        Base.__table_args__ | {"info": {"expires": MAX_LEEWAY}},
+        Base.__table_args__,
     )
 
     id: Mapped[uuid.UUID] = mapped_column(Uuid, primary_key=True, default=uuid.uuid4)
@@ -36,7 +36,7 @@ class Session(Base):
     rotated_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
     created_at: Mapped[datetime] = mapped_column(UTCDateTime, default=utcnow)
     last_used_at: Mapped[datetime] = mapped_column(UTCDateTime, default=utcnow)
-    expires_at: Mapped[datetime] = mapped_column(UTCDateTime)
+    expires_at: Mapped[datetime] = mapped_column(UTCDateTime, info={"kept_for": MAX_LEEWAY})
     user_agent: Mapped[str | None] = mapped_column(String(USER_AGENT_LENGTH))
     ip_address: Mapped[str | None] = mapped_column(String(IP_ADDRESS_LENGTH))
 
@@ -45,18 +45,18 @@ class RevokedToken(Base):
     """A revoked token.  The row outlives the token by a day."""
 
     __tablename__ = "revoked_tokens"
-    __table_args__ = (Index(None, "expires_at"), Base.__table_args__ | {"info": {"expires": MAX_LEEWAY + CLOCKS_ERR}})
+    __table_args__ = (Index(None, "expires_at"), Base.__table_args__)
 
     jti: Mapped[uuid.UUID] = mapped_column(Uuid, primary_key=True)
-    expires_at: Mapped[datetime] = mapped_column(UTCDateTime)
+    expires_at: Mapped[datetime] = mapped_column(UTCDateTime, info={"kept_for": MAX_LEEWAY + CLOCKS_ERR})
 
 
 class FailedLogin(Base):
     """Failed and pending logins to one account from one network."""
 
     __tablename__ = "failed_logins"
-    __table_args__ = (Index(None, "expires_at"), Base.__table_args__ | {"info": {"expires": timedelta(0)}})
+    __table_args__ = (Index(None, "expires_at"), Base.__table_args__)
 
     key: Mapped[str] = mapped_column(String(64), primary_key=True)
     attempts: Mapped[int]
-    expires_at: Mapped[datetime] = mapped_column(UTCDateTime)
+    expires_at: Mapped[datetime] = mapped_column(UTCDateTime, info={"kept_for": timedelta(0)})

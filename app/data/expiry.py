@@ -1,6 +1,8 @@
-"""Deletes expired rows, of every table that declares `expires` in its `info`.
+"""Deletes expired rows of every table that declares when they expire.
 
-`expires` is a timedelta: a row stays for that long after its `expires_at`.
+    expires_at: Mapped[datetime] = mapped_column(UTCDateTime, info={"kept_for": timedelta(0)})
+
+`kept_for` is how long a row is kept after that.
 """
 
 from collections.abc import Iterator, Sequence
@@ -8,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from flask import current_app
-from sqlalchemy import Connection, Table, delete, select
+from sqlalchemy import Column, Connection, delete, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.data.base import Base, db
@@ -45,8 +47,8 @@ def prune_some() -> None:
     progress.pruned_at, progress.added = now, 0
     try:
         with db.engine.connect() as connection, short_lock_waits(connection):
-            for table in expiring_tables():
-                _delete_expired(connection, table, now, most)
+            for expires_at in expiry_columns():
+                _delete_expired(connection, expires_at, now, most)
             connection.commit()
     except SQLAlchemyError as error:
         current_app.logger.warning("Expired rows could not be deleted: %s", type(error).__name__)
@@ -61,11 +63,11 @@ def expired_batches(sizes: Iterator[int]) -> Iterator[int]:
         sizes: the most rows of each transaction in turn, without an end.
     """
     now = utcnow()  # fixed, or there would be no end where rows expire all the time
-    for table in expiring_tables():
+    for expires_at in expiry_columns():
         since = None
         for most in sizes:
             with db.engine.begin() as connection:
-                times = _delete_expired(connection, table, now, most, since)
+                times = _delete_expired(connection, expires_at, now, most, since)
             if times:
                 yield len(times)
                 since = times[-1]
@@ -75,25 +77,26 @@ def expired_batches(sizes: Iterator[int]) -> Iterator[int]:
                 since = None  # from the beginning once more, because somebody may have locked a row
 
 
-def expiring_tables() -> list[Table]:
-    return [table for table in Base.metadata.sorted_tables if "expires" in table.info]
+def expiry_columns() -> list[Column[datetime]]:
+    """The column of each table whose rows expire."""
+    return [column for table in Base.metadata.sorted_tables for column in table.c if "kept_for" in column.info]
 
 
 def _delete_expired(
-    connection: Connection, table: Table, now: datetime, most: int, since: datetime | None = None
+    connection: Connection, expires_at: Column[datetime], now: datetime, most: int, since: datetime | None = None
 ) -> Sequence[datetime]:
     """Delete the rows that expired first; returns when each of them expired.
 
     Args:
         connection: whose transaction it belongs to.
-        table: declares `expires`, and has an index on `expires_at`.
+        expires_at: of the table; there is an index on it.
         now: the time that decides what has expired.
         most: rows.
         since: skips rows that expired before. PostgreSQL reads past deleted rows
             until a vacuum, so a start at the first row each time slows down.
     """
-    [key], expires_at = table.primary_key, table.c.expires_at
-    expired = expires_at < now - table.info["expires"]
+    [key] = expires_at.table.primary_key
+    expired = expires_at < now - expires_at.info["kept_for"]
     rows = connection.execute(
         select(key, expires_at)
         .where(expired if since is None else expired & (expires_at >= since))
@@ -102,5 +105,5 @@ def _delete_expired(
         .with_for_update(skip_locked=True)
     ).all()
     if rows:  # SQLite locks no row: one may have been renewed since it was read
-        connection.execute(delete(table).where(key.in_([row[0] for row in rows]), expired))
+        connection.execute(delete(expires_at.table).where(key.in_([row[0] for row in rows]), expired))
     return [row[1] for row in rows]

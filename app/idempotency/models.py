@@ -19,11 +19,11 @@ class IdempotencyKey(Base):
     __table_args__ = (
         Index(None, "user_id"),
         Index(None, "expires_at"),
-        Base.__table_args__ | {"info": {"expires": timedelta(0)}},
+        Base.__table_args__,
     )
 
     key: Mapped[str] = mapped_column(String(64), primary_key=True)
     user_id: Mapped[int] = mapped_column(BigId, ForeignKey("users.id", ondelete="CASCADE"))
     fingerprint: Mapped[str] = mapped_column(String(64))
     answer: Mapped[str | None] = mapped_column(Text)
-    expires_at: Mapped[datetime] = mapped_column(UTCDateTime)
+    expires_at: Mapped[datetime] = mapped_column(UTCDateTime, info={"kept_for": timedelta(0)})
