@@ -6,6 +6,7 @@ from flask import current_app
 from sqlalchemy import delete, select
 
 from app.auth.models import Session
+from app.auth.renewal import exchange_refresh_token, stop_renewal
 from app.auth.schemas import (
     AccessTokenSchema,
     CookieArgs,
@@ -19,14 +20,12 @@ from app.auth.schemas import (
     TokensSchema,
 )
 from app.auth.service import (
-    Account,
     end_session,
     end_sessions,
-    exchange_refresh_token,
     replace_password,
     revoke_token,
+    start_login,
     start_session,
-    stop_renewal,
     verify_login,
 )
 from app.data.base import db
@@ -60,24 +59,20 @@ def _into_cookies(args: dict[str, bool]) -> bool:
     return args["use_cookies"] or came_by_cookie()
 
 
-def _start_login(user: Account | User) -> Grant:
-    return start_session(user, client_of_request(), lasts=current_app.config["JWT_REFRESH_TOKEN_EXPIRES"])
-
-
 @blp.post("/register")
 @switched_on("REGISTRATION_OPEN")
 @blp.arguments(RegistrationSchema)
 @blp.arguments(CookieArgs, location="query")
 @blp.response(201, LoginSchema)
 @blp.fails(Code.username_taken, Code.overloaded, Code.database_unavailable)
-def register(registration: dict[str, str], args: dict[str, bool]) -> dict[str, Any]:
+def register(registration: dict[str, Any], args: dict[str, bool]) -> dict[str, Any]:
     """Create an account, and log it in."""
     by_cookie = _into_cookies(args)
-    user = User(username=registration["username"], password_hash=hash_password(registration["password"]))
+    user = User(password_hash=hash_password(registration.pop("password")), **registration)
     db.session.add(user)
     with unique_or(ApiError(Code.username_taken)):
         db.session.flush()
-    grant = _start_login(user)
+    grant = start_login(user, client_of_request())
     db.session.commit()
     prune_some()
     log_event("user_created", user_id=user.id, session_id=grant.session_id)
@@ -93,9 +88,7 @@ def login(credentials: dict[str, str], args: dict[str, bool]) -> dict[str, Any]:
     """Log in: a new session, and a fresh access token."""
     by_cookie = _into_cookies(args)
     user = verify_login(**credentials, client=client_of_request())
-    grant = _start_login(user)
-    if current_app.config["SINGLE_SESSION"]:
-        end_sessions(user.id, but=grant.session_id)
+    grant = start_login(user, client_of_request())
     db.session.commit()
     prune_some()
     log_event("authn_login_success", user_id=user.id, session_id=grant.session_id)
@@ -204,8 +197,7 @@ def change_password(passwords: dict[str, str]) -> dict[str, Any]:
     if resembles(passwords["new_password"], caller.username):
         raise invalid("json", "new_password", RESEMBLES)
     user = replace_password(caller, passwords["current_password"], passwords["new_password"], client_of_request())
-    end_sessions(user.id)
-    grant = _start_login(user)
+    grant = start_login(user, client_of_request())
     db.session.commit()
     prune_some()
     log_event("authn_password_change", session_id=grant.session_id)

@@ -2,13 +2,13 @@
 
 import uuid
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import timedelta
 from logging import WARNING
 from types import SimpleNamespace
 from typing import Any, cast
 
 from flask import current_app
-from sqlalchemy import Select, Table, and_, bindparam, delete, insert, or_, select, update
+from sqlalchemy import Select, Table, bindparam, delete, insert, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.auth.models import IP_ADDRESS_LENGTH, USER_AGENT_LENGTH, RevokedToken, Session
@@ -65,17 +65,37 @@ def verify_login(username: str, password: str, client: Client) -> Account:
 
 
 def replace_password(caller: Caller, current: str, new: str, client: Client) -> Account:
-    """Verify the caller's password and replace it; every session that began with it is still to be ended.
+    """Verify the caller's password, replace it, and end every session.
 
     Raises:
         ApiError: as `verify_login` does.
     """
     with hashing_slot():  # for both hashes: who has got as far as the second one is not sent away
         user = _verify(_find(_BY_ID, id=caller.id), caller.username, current, client)
-        password_hash = hash_password(new)
-    _hold(user, password_hash=password_hash, password_version=user.password_version + 1)
-    user.password_version += 1
+        set_password(user, new)
     return user
+
+
+def set_password(user: Account | User, password: str) -> None:
+    """Replace the password of an active user without the current one, and end every session.
+
+    Call `start_login` with the same object to log the user in again.
+
+    Args:
+        user: as `verify_login` returned it, or loaded in this request.
+        password: as `NewPassword` accepts it.
+
+    Raises:
+        ApiError: 401 `invalid_credentials` where the user is inactive, or the password changed since the user was
+            read; 503 `overloaded`.
+    """
+    password_hash = hash_password(password)
+    _hold(user, password_hash=password_hash, password_version=user.password_version + 1)
+    if isinstance(user, User):
+        db.session.refresh(user)
+    else:
+        user.password_version += 1
+    end_sessions(user.id)
 
 
 def _find(statement: Select[*tuple[Any, ...]], **values: Any) -> Account | None:
@@ -143,6 +163,22 @@ _sessions = cast("Table", Session.__table__)
 _NEW_SESSION = insert(_sessions)
 
 
+def start_login(user: Account | User, client: Client) -> Grant:
+    """Start a session that lasts as long as a refresh token, and the only one under `SINGLE_SESSION`.
+
+    Args:
+        user: as `verify_login` returned it, or an active user whom another way of logging in has identified.
+        client: `client_of_request()`.
+
+    Raises:
+        ApiError: 401 `invalid_credentials` where the user is inactive, or the password changed since the user was read.
+    """
+    grant = start_session(user, client, lasts=current_app.config["JWT_REFRESH_TOKEN_EXPIRES"])
+    if current_app.config["SINGLE_SESSION"]:
+        end_sessions(user.id, but=grant.session_id)
+    return grant
+
+
 def start_session(user: Account | User, client: Client, *, lasts: int, renewable: bool = True) -> Grant:
     """A new session of a user whose password was just verified.
 
@@ -167,79 +203,6 @@ def start_session(user: Account | User, client: Client, *, lasts: int, renewable
     }
     db.session.execute(_NEW_SESSION, row)
     return grant
-
-
-_EXCHANGE = (  # one atomic write: of several at once one meets the row
-    update(_sessions)
-    .where(_sessions.c.id == bindparam("session"), _sessions.c.refresh_jti == bindparam("exchanged"))
-    .values(
-        refresh_jti=bindparam("successor"),
-        previous_jti=bindparam("exchanged"),
-        rotated_at=bindparam("moment"),
-        last_used_at=bindparam("moment"),
-    )
-)
-
-
-def exchange_refresh_token(caller: Caller) -> Grant | None:
-    """Exchange the caller's refresh token for its successor; of several that try, one does, and the others share it.
-
-    Nothing, where the token was exchanged before and its grace is over: then it
-    is in two hands, and the session has been ended (RFC 9700 section 4.14.2).
-
-    Raises:
-        ApiError: 401 `token_revoked`, where the session is over or has no renewal any more.
-    """
-    now = utcnow()
-    successor = uuid.uuid4()
-    values = {"session": caller.session_id, "exchanged": caller.jti, "successor": successor, "moment": now}
-    if write(_EXCHANGE, values, alone=True):
-        return Grant(caller.session_id, successor, now, caller.session_expires_at)
-    session = _session_of(caller)
-    if session.previous_jti == caller.jti and session.rotated_at and session.rotated_at >= _grace_began(now):
-        return Grant(session.id, session.refresh_jti, session.rotated_at, session.expires_at, is_resent=True)
-    end_session(session.id)
-    return None
-
-
-def stop_renewal(caller: Caller) -> bool:
-    """Log the caller's refresh token out, and its successor with it, where it was exchanged within the grace.
-
-    False, where it was exchanged before that: the session has been ended, as by `exchange_refresh_token`.
-
-    Raises:
-        ApiError: 401 `token_revoked`, as there.
-    """
-    stopped = write(
-        update(Session)
-        .where(
-            Session.id == caller.session_id,
-            or_(
-                Session.refresh_jti == caller.jti,
-                and_(Session.previous_jti == caller.jti, Session.rotated_at >= _grace_began(utcnow())),
-            ),
-        )
-        .values(refresh_jti=None, previous_jti=None)
-    )
-    if stopped:
-        revoke_token(caller)
-        return True
-    end_session(_session_of(caller).id)
-    return False
-
-
-def _session_of(caller: Caller) -> Session:
-    """The caller's session as it is now, if it still has a renewal."""
-    session = db.session.scalar(
-        select(Session).where(Session.id == caller.session_id).execution_options(populate_existing=True)
-    )
-    if session is None or session.refresh_jti is None:
-        raise ApiError(Code.token_revoked)
-    return session
-
-
-def _grace_began(now: datetime) -> datetime:
-    return now - timedelta(seconds=current_app.config["REFRESH_GRACE"])
 
 
 def revoke_token(caller: Caller) -> None:

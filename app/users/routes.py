@@ -75,12 +75,12 @@ def get_me() -> Any:
 @conditional
 @blp.response(200, UserSchema)
 @blp.fails(Code.not_found, Code.username_taken)
-def update_me(changes: dict[str, str]) -> User:
+def update_me(changes: dict[str, Any]) -> User:
     """Change your user name."""
     user = get_user_or_404(caller.id)
     require_match(_USER, user)
-    if "username" in changes:
-        user.username = changes["username"]
+    for name, value in changes.items():
+        setattr(user, name, value)
     with unique_or(ApiError(Code.username_taken)):
         db.session.commit()
     return user

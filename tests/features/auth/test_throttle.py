@@ -189,7 +189,7 @@ class TestLimit:
 
         change = {"current_password": PASSWORD, "new_password": "another long one"}
         with monkeypatch.context() as patch:
-            patch.setattr("app.auth.routes.start_session", fail)
+            patch.setattr("app.auth.routes.start_login", fail)
             patch.setattr("app.auth.service.hash_password", fail)
             for _ in range(7):
                 assert attempt(client, password=PASSWORD).status_code == 503

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from app.data.text import TextTooLongError, folded, normalized
-from conftest import API, PASSWORD, error
+from support.api import API, PASSWORD, error
 
 BUDGET = 0.05  # seconds of CPU for a request; the hashes of the tests cost next to nothing
 # Normalising sorts the marks behind a letter: each U+0344 becomes two, and every U+0316 has to pass all of them.

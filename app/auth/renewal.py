@@ -1,0 +1,90 @@
+"""Renew a session with its refresh token, or stop its renewal."""
+
+import uuid
+from datetime import datetime, timedelta
+from typing import cast
+
+from flask import current_app
+from sqlalchemy import Table, and_, bindparam, or_, select, update
+
+from app.auth.models import Session
+from app.auth.service import end_session, revoke_token
+from app.data.base import db
+from app.data.statements import write
+from app.data.types import utcnow
+from app.tokens.caller import Caller
+from app.tokens.issuing import Grant
+from app.web.errors import ApiError, Code
+
+_sessions = cast("Table", Session.__table__)
+_EXCHANGE = (  # one atomic write: of several at once one meets the row
+    update(_sessions)
+    .where(_sessions.c.id == bindparam("session"), _sessions.c.refresh_jti == bindparam("exchanged"))
+    .values(
+        refresh_jti=bindparam("successor"),
+        previous_jti=bindparam("exchanged"),
+        rotated_at=bindparam("moment"),
+        last_used_at=bindparam("moment"),
+    )
+)
+
+
+def exchange_refresh_token(caller: Caller) -> Grant | None:
+    """Exchange the caller's refresh token for its successor; of several that try, one does, and the others share it.
+
+    Nothing, where the token was exchanged before and its grace is over: then it
+    is in two hands, and the session has been ended (RFC 9700 section 4.14.2).
+
+    Raises:
+        ApiError: 401 `token_revoked`, where the session is over or has no renewal any more.
+    """
+    now = utcnow()
+    successor = uuid.uuid4()
+    values = {"session": caller.session_id, "exchanged": caller.jti, "successor": successor, "moment": now}
+    if write(_EXCHANGE, values, alone=True):
+        return Grant(caller.session_id, successor, now, caller.session_expires_at)
+    session = _session_of(caller)
+    if session.previous_jti == caller.jti and session.rotated_at and session.rotated_at >= _grace_began(now):
+        return Grant(session.id, session.refresh_jti, session.rotated_at, session.expires_at, is_resent=True)
+    end_session(session.id)
+    return None
+
+
+def stop_renewal(caller: Caller) -> bool:
+    """Log the caller's refresh token out, and its successor with it, where it was exchanged within the grace.
+
+    False, where it was exchanged before that: the session has been ended, as by `exchange_refresh_token`.
+
+    Raises:
+        ApiError: 401 `token_revoked`, as there.
+    """
+    stopped = write(
+        update(Session)
+        .where(
+            Session.id == caller.session_id,
+            or_(
+                Session.refresh_jti == caller.jti,
+                and_(Session.previous_jti == caller.jti, Session.rotated_at >= _grace_began(utcnow())),
+            ),
+        )
+        .values(refresh_jti=None, previous_jti=None)
+    )
+    if stopped:
+        revoke_token(caller)
+        return True
+    end_session(_session_of(caller).id)
+    return False
+
+
+def _session_of(caller: Caller) -> Session:
+    """The caller's session as it is now, if it still has a renewal."""
+    session = db.session.scalar(
+        select(Session).where(Session.id == caller.session_id).execution_options(populate_existing=True)
+    )
+    if session is None or session.refresh_jti is None:
+        raise ApiError(Code.token_revoked)
+    return session
+
+
+def _grace_began(now: datetime) -> datetime:
+    return now - timedelta(seconds=current_app.config["REFRESH_GRACE"])
