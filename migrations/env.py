@@ -7,13 +7,28 @@ from typing import Any, Literal
 
 import click
 from alembic import context
+from alembic.ddl.sqlite import SQLiteImpl
 from alembic.runtime.migration import MigrationContext
 from alembic.util import CommandError
 from flask import current_app
-from sqlalchemy import Connection, Engine, NullPool, create_engine, text
+from sqlalchemy import Connection, Engine, NullPool, Table, create_engine, text
 from sqlalchemy.types import TypeDecorator
 
 LOCK = 7_239_001  # any number, the same in every job
+
+
+class KeepAutoincrement(SQLiteImpl):
+    """Keeps AUTOINCREMENT where batch mode makes a table anew: reflection does not see it, and ids would come again."""
+
+    __dialect__ = "sqlite"  # Alembic takes this class for SQLite from now on
+
+    def create_table(self, table: Table, **options: Any) -> None:
+        name = table.name.removeprefix("_alembic_tmp_")
+        if name != table.name and self.connection is not None:
+            query = text("SELECT sql FROM sqlite_master WHERE type = 'table' AND name = :name")
+            if "AUTOINCREMENT" in self.connection.execute(query, {"name": name}).scalar_one():
+                table.dialect_options["sqlite"]["autoincrement"] = True
+        super().create_table(table, **options)
 
 
 def render_item(kind: str, item: Any, autogen: Any) -> str | Literal[False]:

@@ -3,12 +3,13 @@
 from collections.abc import Callable
 from copy import deepcopy
 from functools import wraps
+from http import HTTPStatus
 from typing import Any, NoReturn
 from urllib.parse import unquote_to_bytes
 
 import flask_smorest
-from flask import Request, g, request
-from flask_smorest.utils import resolve_schema_instance
+from flask import Request, Response, g, request
+from flask_smorest.utils import resolve_schema_instance, unpack_tuple_response
 from marshmallow import RAISE, Schema, ValidationError
 from webargs.flaskparser import FlaskParser
 
@@ -25,6 +26,14 @@ def _require_utf8_query() -> None:
         unquote_to_bytes(request.query_string).decode("utf-8")
     except UnicodeDecodeError:
         raise ApiError(Code.bad_request, "The query is not UTF-8.") from None
+
+
+def _no_content(result: Any) -> Response:
+    """Answer 204 without a body and its type (RFC 9110 section 15.3.5).  A view returns None, or None and headers."""
+    _none, _status, headers = unpack_tuple_response(result)
+    response = Response(status=HTTPStatus.NO_CONTENT, headers=headers)
+    del response.headers["Content-Type"]
+    return response
 
 
 class StrictParser(FlaskParser):
@@ -114,7 +123,8 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]  # flask-smorest
                     _require_utf8_query()
                     unknown = {name: ["Unknown field."] for name in query()}
                     raise ApiError(Code.validation_failed, errors={"query": unknown})
-                return view(*args, **view_args)
+                result = view(*args, **view_args)
+                return _no_content(result) if status_code == HTTPStatus.NO_CONTENT else result
 
             return self.declare(declare(checked), name=view.__name__)  # type: ignore[no-any-return]
 

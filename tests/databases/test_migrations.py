@@ -11,7 +11,7 @@ import flask_migrate
 import pytest
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import delete, inspect
+from sqlalchemy import delete, inspect, text
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, StatementError
 
 from app.auth.models import Session
@@ -137,6 +137,44 @@ class TestMigrations:
 
         assert "CREATE TABLE users" in capsys.readouterr().out
 
+    @pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+    def test_a_table_made_anew_keeps_autoincrement(self, empty, tmp_path):
+        """A batch migration of SQLite loses no AUTOINCREMENT, up or down."""
+        copy = tmp_path / "migrations"
+        copytree(MIGRATIONS, copy)
+        (copy / "versions" / "9999_email.py").write_text(EMAIL.replace("HEAD", HEAD))
+
+        flask_migrate.upgrade(directory=str(copy))
+        assert "AUTOINCREMENT" in table_sql("users")
+        flask_migrate.downgrade(directory=str(copy))
+        assert "AUTOINCREMENT" in table_sql("users")
+        flask_migrate.check()
+
+
+def table_sql(name):
+    with db.engine.connect() as connection:
+        return connection.execute(text("SELECT sql FROM sqlite_master WHERE name = :name"), {"name": name}).scalar_one()
+
+
+EMAIL = '''"""Add an e-mail address to users."""
+import sqlalchemy as sa
+from alembic import op
+
+revision = "9999"
+down_revision = "HEAD"
+
+
+def upgrade() -> None:
+    with op.batch_alter_table("users") as batch:
+        batch.add_column(sa.Column("email", sa.String(80), nullable=True))
+        batch.create_unique_constraint("uq_users_email", ["email"])
+
+
+def downgrade() -> None:
+    with op.batch_alter_table("users") as batch:
+        batch.drop_constraint("uq_users_email", type_="unique")
+        batch.drop_column("email")
+'''
 
 BROKEN = '''"""Make one table, and fail."""
 import sqlalchemy as sa

@@ -121,3 +121,27 @@ class TestErrorsWithinFields:
         response = client.post("/samples", json={"author": self.AUTHOR, "tags": [1] * 1000})
 
         assert len(response.json["errors"]["json"]) == 20
+
+
+class TestNoContent:
+    def test_has_neither_body_nor_type(self, blp, make_client):
+        """A 204 is empty, keeps the view's headers, and is documented without content."""
+
+        @blp.delete("")
+        @blp.response(204)
+        def delete_all():
+            return None
+
+        @blp.put("")
+        @blp.response(204)
+        def replace_all():
+            return None, {"X-Replaced": "2"}
+
+        client = make_client(blp)
+
+        answers = client.delete("/samples"), client.put("/samples")
+
+        assert [(answer.status_code, answer.data, answer.content_type) for answer in answers] == [(204, b"", None)] * 2
+        assert answers[1].headers["X-Replaced"] == "2"
+        documented_answers = client.get("/openapi.json").json["paths"]["/samples"]["delete"]["responses"]
+        assert "content" not in documented_answers["204"]

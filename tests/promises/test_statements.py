@@ -63,7 +63,7 @@ def test_nothing_is_loaded_by_itself():
 def caller(method, path):
     """The first of those who may."""
     may = dict(zip(CALLERS, MATRIX[method, path][1:], strict=True))
-    return next(caller for caller in ("user", "admin", "refresh") if may[caller] in ("200", "201"))
+    return next(caller for caller in ("user", "admin", "refresh") if may[caller].startswith("2"))
 
 
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True)
@@ -76,5 +76,5 @@ def test_costs(app, client, user, lamp, request, monkeypatch, caller, method, pa
     with statements(app) as sent:
         response = client.open(fill_in(path, user, lamp), method=method, headers=headers, json=MATRIX[method, path][0])
 
-    assert response.status_code in (200, 201), response.json
+    assert response.status_code < 300, response.text
     assert len(sent) == STATEMENTS.get((method, path)), sent
