@@ -31,7 +31,7 @@ coverage: .venv/dev ## Run the tests, and say what they leave out (takes twice a
 	$(BIN)/pytest -n auto --cov
 
 faults: .venv/dev ## Kill, stop, lock, fill and stall it at length, and print what that came to (a quarter of an hour)
-	FAULTS=full $(BIN)/pytest tests/faults
+	FAULTS=full $(BIN)/pytest tests/server/faults
 
 check: lint types test drift ## Everything that CI checks, on this machine
 

@@ -24,6 +24,7 @@ from app.web import errors, logs, openapi, pages, proxies, request
 from app.web.fields import ErrorSchema
 
 __version__ = "0.1.0"
+API_TITLE = "Latchkey"  # the name of the product: in the API document, on `/` and `/docs`, and the realm of every 401
 
 BLUEPRINTS = (auth_blp, users_blp, items_blp, system_blp)  # the order of the API document
 COMMANDS = (users_cli, tokens_cli, keys_cli, openapi_cli, errors_cli, seed, doctor)
@@ -37,7 +38,7 @@ def create_app(config: object) -> Flask:
     app.config.update(
         SQLALCHEMY_DATABASE_URI=url,
         SQLALCHEMY_ENGINE_OPTIONS=engine_options(url, app.config["THREADS"], pooler=app.config["DATABASE_POOLER"]),
-        API_TITLE="Latchkey",
+        API_TITLE=API_TITLE,
         API_VERSION=__version__,
         OPENAPI_VERSION="3.1.0",
         API_SPEC_OPTIONS=openapi.ABOUT,

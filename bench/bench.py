@@ -94,7 +94,7 @@ def measure(
 @contextmanager
 def databases(given: str | None) -> Iterator[dict[str, tuple[str, str]]]:
     """For each kind of database one for `plain` and one for `latchkey`."""
-    from databases import database_on, fresh_database  # noqa: PLC0415 -- of the tests
+    from support.databases import database_on, fresh_database  # noqa: PLC0415 -- of the tests
 
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))

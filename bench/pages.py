@@ -25,12 +25,11 @@ from sqlalchemy import insert, text
 ROOT = Path(__file__).parent.parent
 sys.path += [str(ROOT), str(ROOT / "tests")]
 
-from databases import database_on  # noqa: E402 -- behind the path
-
 from app import create_app  # noqa: E402
 from app.data.base import db  # noqa: E402
 from app.items.models import Item, name_key  # noqa: E402
 from config import TestingConfig  # noqa: E402
+from support.databases import database_on  # noqa: E402 -- behind the path
 
 ITEMS, LIMIT, PAGE, REPEATS = 1_000_000, 100, 10_000, 51
 ORDERS = ("id", "-id", "name", "-name", "price", "-price", "created_at", "-created_at")

@@ -102,7 +102,7 @@ def main() -> None:
     parser.add_argument("--users", type=int, default=1000)
     parser.add_argument("--database", help="a PostgreSQL where databases may be made; SQLite without one")
     arguments = parser.parse_args()
-    from databases import database_on  # noqa: PLC0415 -- of the tests
+    from support.databases import database_on  # noqa: PLC0415 -- of the tests
 
     os.environ["JWT_ACCESS_TOKEN_EXPIRES"] = "86400"  # noqa: S105 -- so that nobody has to log in anew
     with ExitStack() as stack:

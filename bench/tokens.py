@@ -30,11 +30,10 @@ from sqlalchemy import text
 ROOT = Path(__file__).parent.parent
 sys.path += [str(ROOT), str(ROOT / "tests")]
 
-from databases import database_on  # noqa: E402 -- behind the path
-
 from app import create_app  # noqa: E402
 from app.data.base import db  # noqa: E402
 from config import TestingConfig  # noqa: E402
+from support.databases import database_on  # noqa: E402 -- behind the path
 
 CALLERS, ROUNDS, REQUESTS = 200, 25, 200
 PAUSE = 0.002  # seconds between two items

@@ -1,49 +1,23 @@
-"""A stop cuts off nobody who has connected."""
+"""Stop without losing accepted requests."""
 
-import ctypes
 import mmap
 import select
 import signal
-import socket
-import struct
-import time
-from contextlib import suppress
 from typing import Any
 
 import gunicorn.workers.gthread
 
-LAST_CALL = 0.2  # seconds before the end in which those are accepted who have connected
-SO_ATTACH_FILTER = 26  # of Linux
-# As of the socket filters of Linux: a segment that asks for a connection (SYN) is lost, every other one comes in.
-NO_NEWCOMERS = struct.pack("HBBI" * 4, *(0x30, 0, 0, 13), *(0x45, 0, 1, 0x02), *(0x06, 0, 0, 0), *(0x06, 0, 0, 0xFFFF))
-
-
-def turn_newcomers_away(listeners: Any) -> None:
-    """Let nobody connect any more, but everybody in who has: the workers have time to accept them.
-
-    Closing alone would cut off whoever connects a moment before, perhaps with a
-    request that must not be sent twice.  A lost SYN costs its sender a second,
-    and then it is refused, and may ask another server.
-    """
-    program = ctypes.create_string_buffer(NO_NEWCOMERS, len(NO_NEWCOMERS))
-    for listener in listeners:
-        with suppress(OSError):  # of a system that has no such thing
-            filtering = struct.pack("HP", 4, ctypes.addressof(program))
-            listener.sock.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, filtering)
-    time.sleep(LAST_CALL)
-
 
 def drain_first(server: Any) -> None:
-    """SIGTERM makes /health/ready 503 at once; the stop comes DRAIN_SECONDS later, or with the next SIGTERM."""
-    server.stopping = mmap.mmap(-1, 1)  # of the master and all workers
+    """Answer 503 at /health/ready after SIGTERM; stop DRAIN_SECONDS later.  A second SIGTERM stops at once."""
+    server.stopping = mmap.mmap(-1, 1)  # shared by the master and all workers
     stop = server.handle_term
 
     def drain_and_stop() -> None:
-        again, server.stopping[0] = server.stopping[0], 1
-        if again or not server.drain_seconds:
-            turn_newcomers_away(server.LISTENERS)
+        is_repeated, server.stopping[0] = server.stopping[0], 1
+        if is_repeated or not server.drain_seconds:
             stop()
-        server.log.info("Serving on for %s s, unready", server.drain_seconds)
+        server.log.info("Draining for %s s: still serving, not ready", server.drain_seconds)
         signal.signal(signal.SIGALRM, lambda *_: server.signal(signal.SIGTERM, None))
         signal.alarm(server.drain_seconds)
 
@@ -51,9 +25,10 @@ def drain_first(server: Any) -> None:
 
 
 class Worker(gunicorn.workers.gthread.ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types
-    """gunicorn's own, which, when it stops, goes on listening until it has served what it had accepted.
+    """Accept the connections in the backlog before a stop closes the port.
 
-    Whoever connects meanwhile would be cut off unheard.  Accept them, and close.
+    gunicorn's worker stops accepting but keeps the port open until its last answer,
+    up to `graceful_timeout`. Clients that connect in that time are reset.
     """
 
     sockets: list[Any]

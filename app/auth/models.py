@@ -1,5 +1,5 @@
 import uuid
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import ForeignKey, Index, String, Uuid
 from sqlalchemy.orm import Mapped, mapped_column
@@ -8,22 +8,25 @@ from app.data.base import Base
 from app.data.types import BigId, UTCDateTime, utcnow
 
 USER_AGENT_LENGTH = 255
-IP_ADDRESS_LENGTH = 45  # an IPv6 address that embeds an IPv4 one
+IP_ADDRESS_LENGTH = 45  # an IPv6 address with an embedded IPv4 address
+MAX_LEEWAY = timedelta(minutes=1)  # the largest JWT_LEEWAY: an expired token is accepted for that long
+# A revoked token becomes valid again if its row is deleted too early.  So the row outlives the token by more than the
+# clocks of two machines differ.
+CLOCKS_ERR = timedelta(days=1)
 
 
 class Session(Base):
-    """A login: one row, however often its refresh token is exchanged.  No row, no session.
+    """A session: one row from login to logout.  Without its row, its tokens are invalid.
 
-    `refresh_jti` is the refresh token that may be exchanged next; none, where
-    the session cannot be renewed.  `previous_jti` is the one that was exchanged
-    for it, at `rotated_at`.
+    `refresh_jti` is the refresh token that may be exchanged next, or null if the session cannot be
+    renewed.  `previous_jti` is the token before it, exchanged at `rotated_at`.
     """
 
     __tablename__ = "sessions"
     __table_args__ = (
         Index(None, "user_id"),
         Index(None, "expires_at"),
-        Base.__table_args__,
+        Base.__table_args__ | {"info": {"expires": MAX_LEEWAY}},
     )
 
     id: Mapped[uuid.UUID] = mapped_column(Uuid, primary_key=True, default=uuid.uuid4)
@@ -39,20 +42,20 @@ class Session(Base):
 
 
 class RevokedToken(Base):
-    """A single token that was logged out, kept for a day longer than it would have lived (`pruning.py`)."""
+    """A revoked token.  The row outlives the token by a day."""
 
     __tablename__ = "revoked_tokens"
-    __table_args__ = (Index(None, "expires_at"), Base.__table_args__)
+    __table_args__ = (Index(None, "expires_at"), Base.__table_args__ | {"info": {"expires": MAX_LEEWAY + CLOCKS_ERR}})
 
     jti: Mapped[uuid.UUID] = mapped_column(Uuid, primary_key=True)
     expires_at: Mapped[datetime] = mapped_column(UTCDateTime)
 
 
 class FailedLogin(Base):
-    """Attempts to log in to one account from one address that have failed or are under way."""
+    """Failed and pending logins to one account from one network."""
 
     __tablename__ = "failed_logins"
-    __table_args__ = (Index(None, "expires_at"), Base.__table_args__)
+    __table_args__ = (Index(None, "expires_at"), Base.__table_args__ | {"info": {"expires": timedelta(0)}})
 
     key: Mapped[str] = mapped_column(String(64), primary_key=True)
     attempts: Mapped[int]

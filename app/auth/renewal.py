@@ -8,7 +8,6 @@ from flask import current_app
 from sqlalchemy import Table, and_, bindparam, or_, select, update
 
 from app.auth.models import Session
-from app.auth.pruning import prune_in_passing
 from app.auth.service import end_session, revoke_token
 from app.data.base import db
 from app.data.statements import execute_write, write_alone
@@ -43,7 +42,6 @@ def exchange_refresh_token(caller: Caller) -> Grant | None:
     successor = uuid.uuid4()
     values = {"session": caller.session_id, "exchanged": caller.jti, "successor": successor, "moment": now}
     if write_alone(_EXCHANGE, values):
-        prune_in_passing()
         return Grant(caller.session_id, successor, now, caller.session_expires_at)
     session = _session_of(caller)
     if session.previous_jti == caller.jti and session.rotated_at and session.rotated_at >= _grace_began(now):

@@ -30,6 +30,7 @@ from app.auth.service import (
 )
 from app.data.base import db
 from app.data.errors import unique_or
+from app.data.expiry import prune_some
 from app.data.statements import commit_if_begun, execute_write
 from app.data.types import utcnow
 from app.tokens.caller import caller, is_anonymous
@@ -73,6 +74,7 @@ def register(registration: dict[str, Any], args: dict[str, bool]) -> dict[str, A
         db.session.flush()
     grant = start_login(user, client_of_request())
     db.session.commit()
+    prune_some()
     log_event("user_created", user_id=user.id, session_id=grant.session_id)
     return issue_tokens(user, grant, fresh=True, by_cookie=by_cookie) | {"user": user}
 
@@ -88,6 +90,7 @@ def login(credentials: dict[str, str], args: dict[str, bool]) -> dict[str, Any]:
     user = verify_login(**credentials, client=client_of_request())
     grant = start_login(user, client_of_request())
     db.session.commit()
+    prune_some()
     log_event("authn_login_success", user_id=user.id, session_id=grant.session_id)
     if current_app.config["SINGLE_SESSION"]:
         log_event("session_ended", user_id=user.id, session_id=grant.session_id, sessions="others")
@@ -115,6 +118,7 @@ def fresh_login(credentials: dict[str, str], args: dict[str, bool]) -> dict[str,
         lasts = current_app.config["JWT_ACCESS_TOKEN_EXPIRES"]
         grant = start_session(user, client_of_request(), lasts=lasts, renewable=False)
     db.session.commit()
+    prune_some()
     if by_cookie and not joins:
         expire_cookies("refresh")  # it is another session's, or nobody's
     log_event("authn_login_success", user_id=user.id, session_id=grant.session_id)
@@ -131,7 +135,8 @@ def refresh(_body: dict[str, str], args: dict[str, bool]) -> dict[str, Any]:
     """Exchange a refresh token for a new access token and the next refresh token."""
     by_cookie = _into_cookies(args)
     grant = exchange_refresh_token(caller)
-    commit_if_begun()  # what was removed in passing; and where the token was used before, its session's end
+    commit_if_begun()  # where the token was used before: the end of its session must stand
+    prune_some()
     if grant is None:
         log_event("authn_token_reuse", level=WARNING)
         clear_cookies()
@@ -194,6 +199,7 @@ def change_password(passwords: dict[str, str]) -> dict[str, Any]:
     user = replace_password(caller, passwords["current_password"], passwords["new_password"], client_of_request())
     grant = start_login(user, client_of_request())
     db.session.commit()
+    prune_some()
     log_event("authn_password_change", session_id=grant.session_id)
     return issue_tokens(user, grant, fresh=True, by_cookie=came_by_cookie())
 

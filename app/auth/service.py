@@ -1,7 +1,8 @@
 """Who is this, and how a session starts, goes on and ends."""
 
 import uuid
-from datetime import datetime, timedelta
+from collections.abc import Iterator
+from datetime import timedelta
 from logging import WARNING
 from types import SimpleNamespace
 from typing import Any, cast
@@ -11,16 +12,16 @@ from sqlalchemy import Select, Table, bindparam, delete, insert, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.auth.models import IP_ADDRESS_LENGTH, USER_AGENT_LENGTH, RevokedToken, Session
-from app.auth.pruning import Reached, prune_in_passing
-from app.auth.throttle import attempt_key, forget_failures, give_back_attempt, make_room, reserve_attempt
+from app.auth.throttle import attempt_key, forget_failures, give_back_attempt, reserve_attempt
 from app.data.base import db
 from app.data.errors import unique_or
+from app.data.expiry import prune_some
 from app.data.statements import execute_write, read_rows
 from app.data.types import utcnow
 from app.tokens.caller import Caller
 from app.tokens.issuing import Grant
 from app.users.models import User, username_key
-from app.users.passwords import hash_password, is_outdated, place_for_hashing, verify_password
+from app.users.passwords import hash_password, hashing_slot, is_outdated, verify_password
 from app.users.schemas import UserSchema
 from app.web.errors import ApiError, Code
 from app.web.logs import log_event
@@ -56,7 +57,7 @@ def verify_login(username: str, password: str, client: Client) -> Account:
             429 `too_many_attempts`; 503 `overloaded`.
     """
     key = username_key(username)
-    with place_for_hashing():  # first of all: whom there is no room for costs nothing more
+    with hashing_slot():  # first of all: whom there is no room for costs nothing more
         user = _find(_BY_NAME, name=key)
         if user is not None and user.username_key != key:
             user = None  # MariaDB finds `grace` for `grace ` too
@@ -69,7 +70,7 @@ def replace_password(caller: Caller, current: str, new: str, client: Client) -> 
     Raises:
         ApiError: as `verify_login` does.
     """
-    with place_for_hashing():  # for both hashes: who has got as far as the second one is not sent away
+    with hashing_slot():  # for both hashes: who has got as far as the second one is not sent away
         user = _verify(_find(_BY_ID, id=caller.id), caller.username, current, client)
         set_password(user, new)
     return user
@@ -118,7 +119,7 @@ def _verify(user: Account | None, name: str, password: str, client: Client) -> A
         raise
     if user is None or not known or not user.is_active:
         log_event("authn_login_fail", level=WARNING, user_id=user.id if user else None)
-        make_room()
+        prune_some()
         raise ApiError(Code.invalid_credentials)
     forget_failures(attempt)
     if is_outdated(user.password_hash):
@@ -201,7 +202,6 @@ def start_session(user: Account | User, client: Client, *, lasts: int, renewable
         "ip_address": client.ip_address and client.ip_address[:IP_ADDRESS_LENGTH],
     }
     db.session.execute(_NEW_SESSION, row)
-    prune_in_passing()
     return grant
 
 
@@ -227,20 +227,22 @@ def end_sessions(user_id: int, *, but: uuid.UUID | None = None) -> None:
     execute_write(statement if but is None else statement.where(Session.id != but))
 
 
-def end_sessions_of_all(most: int, reached: Reached | None = None, *, begun_before: datetime) -> int:
-    """End at most so many sessions, whosesoever; the number of those ended.
+def end_sessions_of_all(sizes: Iterator[int]) -> Iterator[int]:
+    """End every session that has begun by now; yields the number of each batch, for a commit.
+
+    Who logs in meanwhile stays logged in.
 
     Args:
-        most: sessions.
-        reached: as of `prune`.
-        begun_before: so that whoever logs in meanwhile stays logged in.
+        sizes: the most sessions of each batch in turn, without an end.
     """
-    begun = select(Session.id).where(Session.created_at < begun_before)
-    if reached:
-        begun = begun.where(Session.id > reached[Session.__tablename__])
-    ids = db.session.scalars(begun.order_by(Session.id).limit(most)).all()
-    if not ids:
-        return 0
-    if reached is not None:
-        reached[Session.__tablename__] = ids[-1]
-    return execute_write(delete(Session).where(Session.id.in_(ids)))
+    begun = select(Session.id).where(Session.created_at < utcnow()).order_by(Session.id)
+    last: uuid.UUID | None = None
+    for most in sizes:
+        ids = db.session.scalars((begun if last is None else begun.where(Session.id > last)).limit(most)).all()
+        if ids:
+            yield execute_write(delete(Session).where(Session.id.in_(ids)))
+            last = ids[-1]
+        elif last is None:
+            return
+        else:
+            last = None  # from the beginning once more: a login may have committed a session meanwhile

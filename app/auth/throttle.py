@@ -1,4 +1,4 @@
-"""Failed logins, counted per account and address in the database: one count for every worker and machine."""
+"""Counts failed logins per account and network, in the database."""
 
 import hashlib
 import ipaddress
@@ -10,25 +10,22 @@ from typing import Any, cast
 from flask import current_app
 from sqlalchemy import Insert, Table, bindparam, case, delete, select, update
 from sqlalchemy.dialects import mysql, postgresql, sqlite
-from sqlalchemy.exc import SQLAlchemyError
 
 from app.auth.models import FailedLogin
-from app.auth.pruning import remove_expired
 from app.data.base import db
 from app.data.types import UTCDateTime, utcnow
 from app.web.errors import ApiError, Code
 
-IPV6_NETWORK = 64  # bits: what one subscriber has (RFC 6177); with single addresses nobody would ever be stopped
-NAT64 = ipaddress.ip_network("64:ff9b::/96")  # all of IPv4, as IPv6 networks write it (RFC 6052)
-PRUNE_A_FEW = 2  # rows that a failed login takes away: more than it adds
+IPV6_NETWORK = 64  # bits: one subscriber's network (RFC 6177), which has too many addresses to count each
+NAT64 = ipaddress.ip_network("64:ff9b::/96")  # IPv4 addresses written as IPv6 (RFC 6052)
 
 
 def attempt_key(who: str, address: str | None) -> str:
-    """What an attempt is counted under.  A hash, so that the table tells nobody who was tried from where.
+    """The key of the counter.  A hash, so that the table does not reveal accounts and addresses.
 
     Args:
-        who: the account, or a name that nobody has.
-        address: where the attempt comes from.
+        who: the account, or an unknown user name.
+        address: the client's IP address.
     """
     return hashlib.sha256(f"{who}\0{_network(address)}".encode()).hexdigest()
 
@@ -37,7 +34,7 @@ def _network(address: str | None) -> str:
     try:
         parsed = ipaddress.ip_address(address or "")
     except ValueError:
-        return ""  # all that is no address counts as one
+        return ""  # all invalid addresses share one counter
     if isinstance(parsed, ipaddress.IPv6Address):
         embedded = ipaddress.IPv4Address(parsed.packed[-4:]) if parsed in NAT64 else parsed.ipv4_mapped
         return str(embedded or ipaddress.ip_network((parsed, IPV6_NETWORK), strict=False))
@@ -51,16 +48,16 @@ _COUNT = select(_failed.attempts, _failed.expires_at).where(_failed.key == bindp
 
 @cache
 def _reservation(dialect: str, *, returns: bool) -> Insert:
-    """One statement that counts, begins anew where the time is over, and stops one above the limit.
+    """One statement that counts, restarts an expired count, and stops one above the limit.
 
     Args:
-        dialect: each has its own words for that.
-        returns: whether it can give the row back; SQLite can from 3.35.
+        dialect: the name of the SQL dialect.
+        returns: whether the database supports RETURNING; SQLite does since 3.35.
     """
     over = _failed.expires_at <= bindparam("now", type_=UTCDateTime)
     stopped = _failed.attempts > bindparam("limit")
     changes: dict[str, Any] = {
-        # In this order: MariaDB sets one after the other, and the first must see the old end.
+        # In this order: MariaDB assigns one after the other, and `attempts` needs the old `expires_at`.
         "attempts": case((over, 1), (stopped, _failed.attempts), else_=_failed.attempts + 1),
         "expires_at": case((over, bindparam("until", type_=UTCDateTime)), else_=_failed.expires_at),
     }
@@ -72,12 +69,12 @@ def _reservation(dialect: str, *, returns: bool) -> Insert:
 
 
 def reserve_attempt(key: str) -> None:
-    """Take one of the attempts that are left, before anything is tried: parallel guesses cannot pass.
+    """Count an attempt before the password is checked, so that parallel guesses are counted too.
 
-    In a transaction of its own, which stands whatever becomes of the request.
+    Commits in a transaction of its own.
 
     Raises:
-        ApiError: 429 `too_many_attempts`, with the seconds until the count begins anew.
+        ApiError: 429 `too_many_attempts`, with `Retry-After` in seconds.
     """
     limit, now = current_app.config["LOGIN_ATTEMPTS"], utcnow()
     until = now + timedelta(seconds=current_app.config["LOGIN_WINDOW"])
@@ -94,7 +91,7 @@ def reserve_attempt(key: str) -> None:
 
 
 def give_back_attempt(key: str) -> None:
-    """Undo a reservation: nothing was tried, because we were not able to.  One that was the first leaves no row."""
+    """Undo a reservation after a server-side failure.  Deletes the row if it was the only attempt."""
     limit = current_app.config["LOGIN_ATTEMPTS"]
     within = case((_failed.attempts > limit, limit), else_=_failed.attempts)
     with db.engine.begin() as connection:
@@ -106,15 +103,6 @@ _FORGET = delete(_table).where(_failed.key == bindparam("forgotten"))
 
 
 def forget_failures(key: str) -> None:
-    """Clear the count: the password was right, whatever becomes of the login."""
+    """Delete the counter after a correct password, in a transaction of its own."""
     with db.engine.begin() as connection:
         connection.execute(_FORGET, {"forgotten": key})
-
-
-def make_room() -> None:
-    """Remove more counters whose time is over than a failed login has added.  A fault here changes no answer."""
-    try:
-        with db.engine.begin() as connection:
-            remove_expired(connection.execute, FailedLogin.expires_at, utcnow(), PRUNE_A_FEW)
-    except SQLAlchemyError as error:
-        current_app.logger.warning("Old counts of failed logins could not be removed: %s", type(error).__name__)

@@ -11,13 +11,12 @@ from sqlalchemy.orm import DeclarativeBase
 
 
 class Base(DeclarativeBase):
-    """What every model derives from.
+    """The base class of every model.
 
-    Not `db.Model`, which type checkers cannot see; sessions, `db` and
-    migrations work with it all the same.
+    Use it in place of `db.Model`, which type checkers cannot see.
     """
 
-    # Every constraint has a name that can be foretold, so that a migration can drop it on any database.
+    # Predictable constraint names, so that a migration can drop a constraint on every database.
     metadata = MetaData(
         naming_convention={
             "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -27,20 +26,20 @@ class Base(DeclarativeBase):
             "pk": "pk_%(table_name)s",
         }
     )
-    __table_args__: Any = {  # noqa: RUF012 -- SQLAlchemy's own form
+    __table_args__: Any = {  # noqa: RUF012 -- SQLAlchemy's form
         "mysql_charset": "utf8mb4",
-        "mysql_collate": "utf8mb4_bin",  # names differ by their exact characters, as on the other databases
-        "sqlite_autoincrement": True,  # the id of a deleted user is never given to a new one
+        "mysql_collate": "utf8mb4_bin",  # compare exact characters, as on the other databases
+        "sqlite_autoincrement": True,  # never reuse the id of a deleted row
     }
 
 
 class Session(flask_sqlalchemy.session.Session):
-    """One that can be closed though its connection is lost: there is nothing to take back, and the answer stands."""
+    """Ignore a lost connection in `close()`: the transaction is already over."""
 
     def close(self) -> None:
-        with suppress(DBAPIError):  # raised once everything is closed; behind every handler, it would be a 500
+        with suppress(DBAPIError):  # no error handler would see it, so it would be a 500
             super().close()
 
 
-# What was loaded stays readable after the commit: an answer costs no second query.
+# Objects stay readable after the commit, so that the response needs no second query.
 db = SQLAlchemy(metadata=Base.metadata, session_options={"class_": Session, "expire_on_commit": False})

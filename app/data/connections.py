@@ -1,7 +1,9 @@
-"""How to connect to each database, and how its connections are kept alive: SQLite, PostgreSQL, MariaDB and MySQL."""
+"""Connection settings for SQLite, PostgreSQL, MariaDB and MySQL."""
 
 import select
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy import Connection, event, make_url
@@ -17,64 +19,64 @@ DRIVERS = {
     "mysql": "mysql+pymysql",
     "mariadb": "mariadb+pymysql",
 }
-CAN_LISTEN = hasattr(select, "poll")  # Windows has no such thing
-# What every connection to PostgreSQL has: asked for when it is made, or by its role, where a pooler is in between.
+CAN_LISTEN = hasattr(select, "poll")  # not on Windows
+# Settings of each PostgreSQL connection.  Behind a pooler, the role must have them instead (docs/scaling.md).
 POSTGRESQL_SETTINGS = {
     "statement_timeout": "5s",
     "lock_timeout": "3s",
     "idle_in_transaction_session_timeout": "10s",
     "timezone": "UTC",
 }
-# KiB of a file of SQLite that each connection keeps in memory: room for the inner pages of ten million revoked tokens.
+# KiB of SQLite's page cache per connection: the inner pages of ten million revoked tokens.
 CACHE = 8000
-MAX_CONNECTIONS = 16  # of a process to a server: a thread that waits for a hash holds none
+MAX_CONNECTIONS = 16  # per process; a thread that waits for a hash holds none
 
 
 def database_url(plain: str) -> URL:
-    """The URL with the driver that we ship; one that names a driver already is left alone."""
+    """The URL with our driver.  A URL that names a driver keeps it."""
     url = make_url(plain)
     return url.set(drivername=DRIVERS.get(url.drivername, url.drivername))
 
 
 def engine_options(url: URL, threads: int, *, pooler: bool = False) -> dict[str, Any]:
-    """Options of the engine: a pool that the threads share, and a bound on every wait.
+    """Engine options: a shared pool, and a limit on every wait.
 
     Args:
-        url: of the database.
-        threads: that share the pool.
-        pooler: whether what answers there lends connections, each for one transaction.
+        url: the database.
+        threads: the number of threads that share the pool.
+        pooler: whether the URL is that of a pooler in transaction mode.
     """
     backend = url.get_backend_name()
     listens = CAN_LISTEN and url.get_driver_name() == "psycopg"
     options: dict[str, Any] = {
-        "hide_parameters": True,  # a statement's values, hashes among them, never reach a log
-        # A restart of the database costs no request. PostgreSQL is listened to instead, which costs less, and a file of
-        # SQLite does not go away.
+        "hide_parameters": True,  # keeps values such as hashes out of logs
+        # A ping finds connections that a restart of the database has closed.  For PostgreSQL, `_replace_dead` finds
+        # them at a lower cost.  An SQLite file needs none.
         "pool_pre_ping": backend != "sqlite" and not listens,
         "pool_events": [(_replace_dead, "checkout")] if listens else [],
     }
     if backend == "sqlite":
-        # sqlite3 begins a transaction at the first write, and so at once as a writer: a transaction
-        # that reads first and writes later cannot end in "database is locked".
+        # The first write of a transaction waits for the lock.  By default, a transaction that reads first and writes
+        # later fails with "database is locked".
         options["connect_args"] = {"timeout": 5, "isolation_level": "IMMEDIATE"}
     if url.database not in (None, "", ":memory:"):  # SQLite in memory is one connection
         options |= {
-            # SQLite's are files of ours, not a server's: writers that wait for a lock must leave some to the readers.
+            # SQLite: one per thread, so that waiting writers leave connections to readers.
             "pool_size": threads if backend == "sqlite" else min(threads, MAX_CONNECTIONS),
             "max_overflow": 0,
-            "pool_use_lifo": True,  # the one that was used last knows most: pages of the file, prepared statements
+            "pool_use_lifo": True,  # the last used connection has the warmest caches
             "pool_timeout": 2,
             "pool_recycle": 1800,
         }
     if backend == "postgresql":
-        options["skip_autocommit_rollback"] = True  # where there is no transaction, there is none to take back
+        options["skip_autocommit_rollback"] = True  # in autocommit there is nothing to roll back
         options["connect_args"] = {"connect_timeout": 2, "tcp_user_timeout": 5000, "application_name": "latchkey"} | (
-            {"prepare_threshold": None}  # the next transaction has another connection, or what others have prepared
+            {"prepare_threshold": None}  # prepared statements do not survive a change of connection
             if pooler
             else {"options": " ".join(f"-c {name}={value}" for name, value in POSTGRESQL_SETTINGS.items())}
         )
     if backend in ("mysql", "mariadb"):
-        options["isolation_level"] = "READ COMMITTED"  # no gap locks: two logins never wait for one another
+        options["isolation_level"] = "READ COMMITTED"  # no gap locks, so logins do not block each other
         options["connect_args"] = {
             "connect_timeout": 2,
             "read_timeout": 5,
@@ -90,17 +92,17 @@ def engine_options(url: URL, threads: int, *, pooler: bool = False) -> dict[str,
 
 @event.listens_for(Engine, "connect")
 def _prepare_sqlite(connection: DBAPIConnection, _record: object) -> None:
-    """Readers do not wait for writers, a commit survives a power cut, and foreign keys hold."""
+    """Set WAL (readers do not wait), durable commits, foreign keys and the cache size."""
     if isinstance(connection, sqlite3.Connection):
         for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON", f"cache_size = -{CACHE}"):
             connection.execute(f"PRAGMA {pragma}")
 
 
 def _replace_dead(connection: Any, _record: object, _proxy: object) -> None:
-    """Replace a connection that its server has ended, and every other of its pool.
+    """Replace the pool's connections if the server has closed this one.
 
-    A server has nothing to say to a connection that rests. Only where there is
-    something to be read is it asked, and so no request pays for a question.
+    A server sends nothing to an idle connection.  So only a readable socket is checked, and other
+    requests pay for no ping.
     """
     listening = select.poll()
     listening.register(connection.fileno(), select.POLLIN)
@@ -121,21 +123,45 @@ def single_statement_options(dialect: str) -> dict[str, Any] | None:
     return {"postgresql": {"isolation_level": "AUTOCOMMIT"}, "sqlite": {}}.get(dialect)
 
 
-def takes_writes(connection: Connection) -> bool:
-    """Whether the database is one to write to, and not a copy that follows another or a read-only file.
+@contextmanager
+def short_lock_waits(connection: Connection) -> Iterator[None]:
+    """Wait at most 100 ms for a lock within the block.
 
-    Asked outside of a transaction, it holds and waits for no lock.
+    MariaDB counts in seconds, so it does not wait for table locks at all; MySQL waits for a second.
+    Statements avoid row locks with `SKIP LOCKED`.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql("SET LOCAL lock_timeout = '100ms'")  # ends with the transaction
+        yield
+        return
+    if connection.dialect.name == "sqlite":
+        before = connection.exec_driver_sql("PRAGMA busy_timeout").scalar_one()
+        short, usual = "PRAGMA busy_timeout = 100", f"PRAGMA busy_timeout = {before}"
+    else:
+        seconds = 0 if getattr(connection.dialect, "is_mariadb", False) else 1
+        short, usual = (f"SET SESSION lock_wait_timeout = {value}" for value in (seconds, "DEFAULT"))
+    connection.exec_driver_sql(short)
+    try:
+        yield
+    finally:
+        connection.exec_driver_sql(usual)
+
+
+def takes_writes(connection: Connection) -> bool:
+    """Whether the database accepts writes.  False for a replica and a read-only file.
+
+    Call it outside a transaction.  It holds and waits for no lock.
     """
     if connection.dialect.name == "postgresql":
         return bool(connection.exec_driver_sql("SHOW transaction_read_only").scalar_one() == "off")
     if connection.dialect.name in ("mysql", "mariadb"):
         return connection.exec_driver_sql("SELECT @@global.read_only").scalar_one() in (0, "OFF")
-    # SQLite tells only who tries to write. One that is busy writing for somebody else can be written to.
+    # SQLite reveals it only to a writer.  A busy database counts as writable.
     patience = connection.exec_driver_sql("PRAGMA busy_timeout").scalar_one()
     connection.exec_driver_sql("PRAGMA busy_timeout = 0")
     try:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
-        connection.exec_driver_sql("PRAGMA user_version = 0")  # a number that nobody uses, and that is taken back
+        connection.exec_driver_sql("PRAGMA user_version = 0")  # unused, and rolled back
         connection.exec_driver_sql("ROLLBACK")
     except OperationalError as error:
         return reason(error) == sqlite3.SQLITE_BUSY

@@ -1,25 +1,59 @@
 """What a database error means, on each of the databases."""
 
+import re
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import cast
 
+from sqlalchemy import Index, UniqueConstraint
 from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
+from app.data.base import Base
+
+_MARIADB_KEY = re.compile(r"for key '(?:[^'.]+\.)?([^']+)'$")  # MySQL puts the table before the name
+
 
 @contextmanager
-def unique_or(conflict: Exception) -> Iterator[None]:
+def unique_or(conflict: Exception | Mapping[str, Exception]) -> Iterator[None]:
     """Raise `conflict` where the database says that a unique value is taken.
 
     Asking first and inserting then is a race; the constraint has the last word.
+    Where a table has several, `conflict` may be an exception for each, by the
+    name of the constraint: `{"uq_users_email": …}`. One that is not named there
+    stays an IntegrityError.
     """
     try:
         yield
     except IntegrityError as error:
         if not is_unique_violation(error):
             raise
-        raise conflict from error
+        named = conflict.get(violated_constraint(error) or "") if isinstance(conflict, Mapping) else conflict
+        if named is None:
+            raise
+        raise named from error
+
+
+def violated_constraint(error: IntegrityError) -> str | None:
+    """The name of the unique constraint or index that refused the row, as the models have it."""
+    if isinstance(error.orig, sqlite3.Error):
+        return _constraint_of_columns(str(error.orig).partition(": ")[2])
+    if diagnosis := getattr(error.orig, "diag", None):  # PostgreSQL
+        return cast("str | None", diagnosis.constraint_name)
+    found = _MARIADB_KEY.search(str(error.orig.args[-1]) if error.orig else "")
+    return found[1] if found else None
+
+
+def _constraint_of_columns(qualified: str) -> str | None:
+    """Find the constraint of `users.a, users.b`, which is all that SQLite tells of it."""
+    table = Base.metadata.tables.get(qualified.partition(".")[0])
+    if table is None:
+        return None
+    names = [column.rpartition(".")[2] for column in qualified.split(", ")]
+    unique: list[UniqueConstraint | Index] = [rule for rule in table.constraints if isinstance(rule, UniqueConstraint)]
+    unique += [index for index in table.indexes if index.unique]
+    return next((str(rule.name) for rule in unique if [column.name for column in rule.columns] == names), None)
 
 
 def is_unique_violation(error: IntegrityError) -> bool:

@@ -8,24 +8,24 @@ from sqlalchemy.dialects import mysql
 from sqlalchemy.types import TypeDecorator
 
 MAX_ID = 2**63 - 1
-# 64 bits everywhere; SQLite counts up only a column that is called INTEGER, which has 64 bits there too.
+# 64 bits everywhere.  SQLite autoincrements only an INTEGER column, which has 64 bits too.
 BigId = BigInteger().with_variant(Integer, "sqlite")
 
 
 def exact_text(length: int) -> String:
-    """Text that sorts by its code points on every database.  The others do so by the rules of their tables."""
+    """Text that sorts by code point on every database.  Only PostgreSQL needs a collation for it."""
     return String(length).with_variant(String(length, collation="C"), "postgresql")
 
 
 def utcnow() -> datetime:
-    """The one clock of the program: aware, in UTC."""
+    """The current time: aware, in UTC.  All code uses this clock."""
     return datetime.now(UTC)
 
 
 class UTCDateTime(TypeDecorator[datetime]):
-    """An instant.  Takes aware datetimes of any zone, gives aware ones in UTC, to the microsecond.
+    """An instant with microseconds.  Accepts aware datetimes and returns them in UTC.
 
-    By `combine`, which puts a zone to a time and takes it away in a quarter of the time of `replace`.
+    Uses `combine`, which is four times as fast as `replace`.
     """
 
     impl = DateTime(timezone=True).with_variant(mysql.DATETIME(fsp=6), "mysql", "mariadb")
@@ -35,7 +35,7 @@ class UTCDateTime(TypeDecorator[datetime]):
         if value is None:
             return None
         if value.tzinfo is None:
-            raise ValueError("a naive datetime is no instant")
+            raise ValueError("a datetime needs a time zone")
         instant = value.astimezone(UTC)
         return instant if dialect.name == "postgresql" else datetime.combine(instant, instant.time())
 
@@ -48,7 +48,7 @@ class UTCDateTime(TypeDecorator[datetime]):
 
 
 class Money(TypeDecorator[Decimal]):
-    """An amount with two places, kept as whole hundredths: exact on every database, and it sorts as a number."""
+    """An amount with two decimals, stored as an integer of hundredths."""
 
     impl = BigInteger
     cache_ok = True

@@ -2,19 +2,18 @@
 
 import json
 import re
-from collections.abc import Callable
 from functools import wraps
-from typing import Any, TypeVar
+from typing import Any
 
 from flask import Response, current_app, g, request
 
+from app.data.expiry import prune_some
 from app.idempotency.service import HEADER, fingerprint, first_answer, keep, stored_key
 from app.tokens.caller import caller
 from app.web.blueprint import Blueprint
 from app.web.errors import Code, invalid
 from app.web.request import query, read_json
-
-View = TypeVar("View", bound=Callable[..., Any])
+from app.web.typing import View
 
 REPLAYED = "Idempotency-Replayed"
 KEPT_HEADERS = ("Location", "ETag")
@@ -46,6 +45,7 @@ def idempotent(view: View) -> View:
         made = view(*args, **view_args)
         if g.idempotency_key is not None:
             raise RuntimeError("An idempotent view gives its answer to keep_answer before it commits.")
+        prune_some()  # not only logins do: some services have clients that never log in again
         return made
 
     return Blueprint.declare(  # type: ignore[return-value]

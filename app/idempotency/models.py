@@ -1,4 +1,4 @@
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import ForeignKey, Index, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
@@ -19,7 +19,7 @@ class IdempotencyKey(Base):
     __table_args__ = (
         Index(None, "user_id"),
         Index(None, "expires_at"),
-        Base.__table_args__,
+        Base.__table_args__ | {"info": {"expires": timedelta(0)}},
     )
 
     key: Mapped[str] = mapped_column(String(64), primary_key=True)

@@ -9,7 +9,6 @@ from flask import current_app
 from sqlalchemy import delete, insert, select, update
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
-from app.auth.pruning import remove_expired
 from app.data.base import db
 from app.data.errors import is_deadlock, is_unique_violation
 from app.data.types import utcnow
@@ -17,7 +16,6 @@ from app.idempotency.models import IdempotencyKey
 from app.web.errors import ApiError, Code
 
 HEADER = "Idempotency-Key"
-PRUNE_A_FEW = 2  # rows that a new key takes away: more than it adds
 
 
 def stored_key(user_id: int, operation: str, key: str) -> str:
@@ -56,7 +54,6 @@ def first_answer(key: str, user_id: int, body_fingerprint: str) -> str | None:
         if not (isinstance(error, IntegrityError) and is_unique_violation(error)):
             raise
     else:
-        remove_expired(db.session.execute, IdempotencyKey.expires_at, now, PRUNE_A_FEW)
         return None
     first = db.session.execute(
         select(IdempotencyKey.fingerprint, IdempotencyKey.answer).where(IdempotencyKey.key == key)

@@ -1,11 +1,10 @@
-"""Numbers for Prometheus, at an address of their own (METRICS_PORT).  Loaded only where they are asked for.
+"""Prometheus metrics, served on their own port (METRICS_PORT).
 
-Nobody else knows Prometheus: what happens elsewhere is heard by signals.
+Only this module knows Prometheus.  It listens to signals of the other modules.
 
-Under gunicorn every worker writes its numbers into files, and whichever is
-asked adds up the files of all. A file belongs to a place among the workers, not
-to a process: who takes the place of a dead worker counts on where that one
-stopped, and the files do not become more.
+Under gunicorn every worker writes its numbers into files, and the worker that is asked adds up
+all files.  A file belongs to a worker index, not to a process.  A replacement worker continues
+the file of the dead one, so that restarts do not add files.
 """
 
 import os
@@ -14,7 +13,7 @@ import time
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from flask import Flask, Response, g, request
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, values
@@ -27,30 +26,28 @@ from sqlalchemy import event
 from app.data.base import db
 from app.users.gate import Gate, load_changed
 from app.web.logs import event_logged
-
-if TYPE_CHECKING:  # not there when the program runs
-    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+from app.web.typing import StartResponse, WSGIApplication, WSGIEnvironment
 
 # Where server/metrics.py has made a folder for them: which of the workers this is. Otherwise there is one process.
 place: int | None = None
 
-METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}  # anybody may invent more
+METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}  # clients may send any other
 NO_ROUTE = "none"
-# Seconds. A request without a password takes a few milliseconds, one with a password a few dozen, or a second in a
-# queue; five seconds is where the database gives up.
+# Seconds.  A request takes milliseconds, a password hash a few dozen, a queue for hashing up to a second, and the
+# database ends a statement after five.
 BUCKETS = (0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 
 LOGINS = {"authn_login_success": "success", "authn_login_fail": "wrong", "authn_login_lock": "locked"}
 
 
-class _Everybody(Collector):
-    """What the files of all workers add up to."""
+class _AllWorkers(Collector):
+    """The sum over the files of all workers."""
 
     def collect(self) -> Iterable[Metric]:
         files = []
         for file in Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]).glob("*.db"):
-            with suppress(FileNotFoundError):  # of a worker that is no more
-                if file.stat().st_size:  # or it has just been made, and the library would fail on it
+            with suppress(FileNotFoundError):  # of a worker that has just stopped
+                if file.stat().st_size:  # the library fails on a file that is still empty
                     files.append(str(file))
         return MultiProcessCollector.merge(files)  # type: ignore[no-untyped-call, no-any-return]
 
@@ -61,22 +58,20 @@ class Metrics:
     def __init__(self) -> None:
         own = self.registry = CollectorRegistry()
         self.info = Gauge(
-            "latchkey_info", "The version that runs.", ["version"], registry=own, multiprocess_mode="livemax"
+            "latchkey_info", "The running version.", ["version"], registry=own, multiprocess_mode="livemax"
         )
-        self.requests = Counter("latchkey_requests", "Answers.", ["method", "route", "status"], registry=own)
+        self.requests = Counter("latchkey_requests", "Requests answered.", ["method", "route", "status"], registry=own)
         self.seconds = Histogram(
-            "latchkey_request_seconds", "Seconds to an answer.", ["route"], registry=own, buckets=BUCKETS
+            "latchkey_request_seconds", "Seconds per request.", ["route"], registry=own, buckets=BUCKETS
         )
         self.logins = Counter("latchkey_logins", "Logins, by outcome.", ["outcome"], registry=own)
-        self.refreshes = Counter(
-            "latchkey_refreshes", "Refresh tokens that came, by outcome.", ["outcome"], registry=own
-        )
-        self.running = self._gauge("latchkey_hashes_running", "Passwords that are being hashed.")
-        self.waiting = self._gauge("latchkey_hashes_waiting", "Passwords that wait to be hashed.")
-        self.room = self._gauge("latchkey_hashes_limit", "Passwords that may be hashed or wait at a time.")
+        self.refreshes = Counter("latchkey_refreshes", "Refreshes, by outcome.", ["outcome"], registry=own)
+        self.running = self._gauge("latchkey_hashes_running", "Passwords being hashed.")
+        self.waiting = self._gauge("latchkey_hashes_waiting", "Passwords waiting to be hashed.")
+        self.room = self._gauge("latchkey_hashes_limit", "Limit of passwords hashed or waiting.")
         self.connections = self._gauge("latchkey_database_connections", "Database connections in use.")
-        self.pool = self._gauge("latchkey_database_connections_limit", "Database connections that may be in use.")
-        # A rate of something that has never happened is none, and an alert on it would sleep through the first time.
+        self.pool = self._gauge("latchkey_database_connections_limit", "Limit of database connections in use.")
+        # Create each series now: the rate of a missing series is empty, and an alert would miss the first event.
         for outcome in LOGINS.values():
             self.logins.labels(outcome)
         for outcome in ("rotated", "resent", "reused"):
@@ -86,11 +81,11 @@ class Metrics:
         return Gauge(name, text, registry=self.registry, multiprocess_mode="livesum")
 
     def text(self) -> bytes:
-        """All of them in Prometheus' text format, those of the other workers too."""
-        return generate_latest(self.registry if place is None else _Everybody())
+        """The metrics of all workers in Prometheus' text format."""
+        return generate_latest(self.registry if place is None else _AllWorkers())
 
     def count_request(self, response: Response) -> Response:
-        """Under the rule of the route, never the path: of those there are as many as somebody cares to think up."""
+        """Count by the route's rule, because a client can invent any number of paths."""
         route = request.url_rule.rule if request.url_rule else NO_ROUTE
         method = request.method if request.method in METHODS else "other"
         self.requests.labels(method, route, response.status_code).inc()
@@ -98,7 +93,7 @@ class Metrics:
         return response
 
     def count_event(self, _app: Flask, *, event: str, how: str | None = None, **_details: Any) -> None:
-        """Logins and refreshes, by what the log says of them."""
+        """Count logins and refreshes by their security events."""
         if event in LOGINS:
             self.logins.labels(LOGINS[event]).inc()
         elif event == "session_renewed":
@@ -107,7 +102,7 @@ class Metrics:
             self.refreshes.labels("reused").inc()
 
     def count_hashes(self, _gate: Gate, *, waiting: int, running: int) -> None:
-        """Those that began or ceased to wait, and to run."""
+        """Add the changes in waiting and running hashes."""
         if waiting:
             self.waiting.inc(waiting)
         if running:
@@ -115,7 +110,7 @@ class Metrics:
 
 
 def init_app(app: Flask) -> None:
-    """Listen to what the application does, and answer at METRICS_PORT.  After all else: nothing may come before it."""
+    """Connect to the signals and serve METRICS_PORT.  Runs last, so that it is the outermost layer."""
     if place is not None:
         values.ValueClass = values.MultiProcessValue(lambda: place)  # type: ignore[no-untyped-call]
     app.extensions["metrics"] = metrics = Metrics()
@@ -136,14 +131,14 @@ def init_app(app: Flask) -> None:
     app.wsgi_app = _apart(metrics, app.config["METRICS_PORT"], app.wsgi_app)  # type: ignore[method-assign, assignment]
 
 
-def _apart(metrics: Metrics, port: int, inner: "WSGIApplication") -> "WSGIApplication":
-    """Their own port has the metrics and nothing else; every other has all else and no metrics.
+def _apart(metrics: Metrics, port: int, inner: WSGIApplication) -> WSGIApplication:
+    """Serve the metrics, and only them, on their own port.
 
-    The port is asked of the socket that the request came by. What stands in the environment is hearsay:
-    a proxy's headers change it, and where the service listens at a path, the client's Host header makes it up.
+    Takes the port from the socket, because a proxy's headers or the client's Host header can change
+    the port in the WSGI environment.
     """
 
-    def application(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+    def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         connection: socket.socket | None = environ.get("gunicorn.socket")
         if connection is None or connection.family == socket.AF_UNIX or connection.getsockname()[1] != port:
             return inner(environ, start_response)

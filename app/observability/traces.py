@@ -1,17 +1,16 @@
-"""Traces by OpenTelemetry.  Loaded only where they are asked for (TRACES).
+"""OpenTelemetry traces (TRACES).
 
-Where they go, how many and under which name is for the standard's own variables to say
-(OTEL_EXPORTER_OTLP_ENDPOINT, OTEL_TRACES_SAMPLER, OTEL_SERVICE_NAME …).
+The standard variables configure them (OTEL_EXPORTER_OTLP_ENDPOINT, OTEL_TRACES_SAMPLER,
+OTEL_SERVICE_NAME, …).
 
-A span has what is written here and nothing else. OpenTelemetry's own instrumentations
-write down the query of an address, in which a token may stand, and the texts of errors,
-in which a database quotes values; Flask's fails where a host is not trusted, and
-SQLAlchemy's knows no 2.1.
+Spans are made by hand.  OpenTelemetry's instrumentations record queries, which may contain a
+token, and database errors, which quote values.  Flask's fails on an untrusted host, and
+SQLAlchemy's does not support 2.1.
 """
 
 from collections.abc import Callable, Iterable
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 from flask import Flask, request
@@ -26,9 +25,7 @@ from sqlalchemy.engine import Engine, ExceptionContext
 
 from app.data.base import db
 from app.web.logs import TRACE_ID
-
-if TYPE_CHECKING:  # not there when the program runs
-    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+from app.web.typing import StartResponse, WSGIApplication, WSGIEnvironment
 
 NO_ROUTE = "no route"
 CARRIERS = {"traceparent": "HTTP_TRACEPARENT", "tracestate": "HTTP_TRACESTATE"}  # W3C Trace Context, section 3
@@ -37,10 +34,10 @@ _context = TraceContextTextMapPropagator()
 
 
 def init_app(app: Flask) -> None:
-    """Begin a span with every request, and one in it with every statement.  Around all else, so that all is in it."""
+    """Make a span per request and one per statement.  Wraps the whole application."""
     command = click.get_current_context(silent=True)
     if command and command.info_name != "run":
-        return  # a command would wait for the collector at its end
+        return  # a command would wait for the collector when it ends
     app.extensions["tracer_provider"] = provider = TracerProvider(resource=_resource(app))
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
     tracer = provider.get_tracer(app.name)
@@ -54,8 +51,8 @@ def _resource(app: Flask) -> Resource:
     return ours.merge(OTELResourceDetector().detect())  # OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES win
 
 
-def _traced(tracer: Tracer, inner: "WSGIApplication") -> "WSGIApplication":
-    def application(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+def _traced(tracer: Tracer, inner: WSGIApplication) -> WSGIApplication:
+    def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         parent = _context.extract({name: environ[key] for name, key in CARRIERS.items() if key in environ})
         with tracer.start_as_current_span(
             NO_ROUTE, parent, SpanKind.SERVER, record_exception=False, set_status_on_exception=False
@@ -67,7 +64,7 @@ def _traced(tracer: Tracer, inner: "WSGIApplication") -> "WSGIApplication":
                 span.set_attribute("http.response.status_code", code)
                 if code >= HTTPStatus.INTERNAL_SERVER_ERROR:
                     span.set_status(StatusCode.ERROR)
-                if request.url_rule:  # the rule, never the path: that is whatever somebody cares to think up
+                if request.url_rule:  # the rule, because a client can invent any path
                     span.update_name(f"{request.method} {request.url_rule.rule}")
                     span.set_attributes({"http.request.method": request.method, "http.route": request.url_rule.rule})
                 return start_response(status, *rest)
@@ -78,11 +75,11 @@ def _traced(tracer: Tracer, inner: "WSGIApplication") -> "WSGIApplication":
 
 
 def _trace_statements(tracer: Tracer, engine: Engine) -> None:
-    """With their texts, in which every value is a placeholder; of what went wrong that it did."""
+    """Record the SQL with placeholders.  A failure sets the status, without its message."""
 
     @event.listens_for(engine, "before_cursor_execute")
     def _begin(_connection: Any, _cursor: Any, statement: str, _values: Any, context: Any, _many: Any) -> None:
-        if get_current_span().is_recording():  # in no request nobody would know what it belongs to
+        if get_current_span().is_recording():  # only statements of a request
             context.span = tracer.start_span(
                 statement.split(maxsplit=1)[0],
                 kind=SpanKind.CLIENT,

@@ -8,12 +8,12 @@ from app.web.commands import Group
 from app.web.openapi import document
 
 openapi_cli = Group("openapi", help="The API document.")
-errors_cli = Group("errors", help="The page of the errors.")
+errors_cli = Group("errors", help="The page docs/errors.md.")
 
 ERRORS_PAGE = """# Errors
 
-Every answer that is not a success has this shape. `error` is one of the words below, which do not change; `errors` is
-there on 422 only. `flask errors write` makes this page, of the table in `app/web/codes.py`.
+Every error has this shape. `error` is one of the stable codes below. Only a 422 has `errors`.
+`flask errors write` makes this page from the table in `app/web/codes.py`.
 
 ```json
 {"error": "validation_failed", "message": "The request is not valid.", "status": 422,
@@ -35,7 +35,7 @@ def write_document(path: Path) -> None:
 @errors_cli.command("write")
 @click.argument("path", type=click.Path(dir_okay=False, path_type=Path), default="docs/errors.md")
 def write_errors(path: Path) -> None:
-    """Write the page of the errors to PATH."""
+    """Write docs/errors.md, or another PATH."""
     rows = sorted(Code, key=lambda code: code.status)
     _write(path, ERRORS_PAGE + "".join(f"| {c.status} | `{c.name}` | {c.when} | {c.remedy} |\n" for c in rows))
 
@@ -44,5 +44,5 @@ def _write(path: Path, text: str) -> None:
     try:
         path.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise click.ClickException(f"{path}: cannot be written ({error.strerror}).") from error
+        raise click.ClickException(f"{path} cannot be written ({error.strerror}).") from error
     click.echo(f"Wrote {path}.")

@@ -1,4 +1,4 @@
-"""The page at /docs: what it is made of, and the policy that holds it to that."""
+"""The files of the page at /docs and its content security policy."""
 
 from functools import cache
 from importlib.resources import files
@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 from flask import Response
 
-MAX_AGE = 300  # seconds: how long after an update a page may still meet a file of before
+MAX_AGE = 300  # seconds that a browser may keep a file after an update
 
-# React sets styles through the CSSOM, which a policy allows: nothing here is inline, and no other host is asked.
+# No inline code and no other host.  React sets styles through the CSSOM, which the policy allows.
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -22,9 +22,9 @@ class _Asset(NamedTuple):
 
 
 _OURS = "app.system", "static"
-_SWAGGER_UI = "flask_swagger_ui", "dist"  # a folder of files: the page and the routes are ours
+_SWAGGER_UI = "flask_swagger_ui", "dist"  # we use its files only, not its page or routes
 
-# Nothing else is given out, whatever else stands in those folders.
+# Only these files of the two folders are served.
 _ASSETS = {
     "docs.css": _Asset(*_OURS, "text/css"),
     "init.js": _Asset(*_OURS, "text/javascript"),
@@ -41,7 +41,7 @@ def _content(name: str) -> bytes:
 
 
 def read_asset(name: str) -> Response | None:
-    """A file of the page; nothing, where the page has no such file."""
+    """A file of the page, or None if the page has no such file."""
     if name not in _ASSETS:
         return None
     response = Response(_content(name), mimetype=_ASSETS[name].mimetype)

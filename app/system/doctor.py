@@ -1,4 +1,4 @@
-"""`flask doctor`: what is wrong with this installation, and the command that mends it."""
+"""`flask doctor`: find faults of this installation and name the fix."""
 
 import json
 import stat
@@ -21,7 +21,7 @@ from app.tokens.key_set import MIN_SECRET_BYTES, SECRET_KID, KeySetError
 from app.tokens.keys import ring
 from app.users.models import User
 
-CLOCKS = {  # the seconds since 1970, as a database has them; SQLite has no clock of its own
+CLOCKS = {  # seconds since 1970 by the database's clock; SQLite has none
     "postgresql": "SELECT extract(epoch FROM clock_timestamp())",
     "mysql": "SELECT unix_timestamp(now(6))",
     "mariadb": "SELECT unix_timestamp(now(6))",
@@ -29,15 +29,15 @@ CLOCKS = {  # the seconds since 1970, as a database has them; SQLite has no cloc
 
 
 class Status(Enum):
-    """How a check ended."""
+    """The result of a check."""
 
     ok = "ok"
-    warning = "warn"  # it works, and could be better
-    failure = "FAIL"  # it does not work, or is not safe
+    warning = "warn"  # works, but should be improved
+    failure = "FAIL"  # does not work or is not safe
 
 
 class Finding(NamedTuple):
-    """What one check found: about what, how it stands, and what to do."""
+    """The result of one check, with the fix."""
 
     name: str
     status: Status
@@ -46,22 +46,22 @@ class Finding(NamedTuple):
 
 
 MIGRATIONS = {
-    Schema.behind: Finding("migrations", Status.failure, "the schema is not at the newest one", "flask db upgrade"),
-    Schema.newest: Finding("migrations", Status.ok, "the schema is at the newest one"),
+    Schema.behind: Finding("migrations", Status.failure, "the schema is not up to date", "flask db upgrade"),
+    Schema.newest: Finding("migrations", Status.ok, "the schema is up to date"),
     Schema.ahead: Finding(
         "migrations",
         Status.warning,
-        "the schema is of a newer release, beside which this one runs",
+        "the schema is of a newer release; this release works with it",
         "finish the upgrade",
     ),
 }
 
 
 def create_patient(problems: dict[str, str]) -> Flask:
-    """An application that cannot be used, but can be examined.
+    """An application that only runs `flask doctor`, for invalid settings.
 
     Args:
-        problems: by setting, what is wrong with it and the fix.
+        problems: by setting, the problem and the fix.
     """
     patient = Flask("app", static_folder=None)
     patient.extensions["setting_problems"] = problems
@@ -94,9 +94,9 @@ def _examine() -> Iterator[Finding]:
         what, _, fix = problem.partition("; ")
         yield Finding("settings", Status.failure, f"{name} {what}", fix or None)
     if problems:
-        return  # without settings there is nothing to look at
+        return  # the other checks need valid settings
     environment = current_app.config["APP_ENV"]
-    yield Finding("settings", Status.ok, f"every one can be used, in {environment}")
+    yield Finding("settings", Status.ok, f"all valid, for {environment}")
     yield _check_keys()
     yield from _check_database()
     yield from _check_files()
@@ -122,7 +122,7 @@ def _check_database() -> Iterator[Finding]:
         db.session.execute(select(1))
     except SQLAlchemyError:
         yield Finding(
-            "database", Status.failure, "it does not answer", "start it, or mend DATABASE_URL and DATABASE_POOLER"
+            "database", Status.failure, "it does not answer", "start it, or correct DATABASE_URL and DATABASE_POOLER"
         )
         return
     backend = db.engine.dialect.name
@@ -137,30 +137,30 @@ def _check_database() -> Iterator[Finding]:
 
 
 def _check_clock(backend: str) -> Iterator[Finding]:
-    """Against the database's: the one clock that all machines can see."""
+    """Compare with the database's clock, which all machines share."""
     if backend not in CLOCKS:
         return
     seconds = abs(float(db.session.execute(text(CLOCKS[backend])).scalar_one()) - utcnow().timestamp())
     leeway = current_app.config["JWT_LEEWAY"]
     if seconds > max(leeway, 1):
         fix = "set the clocks by NTP: timedatectl set-ntp true"
-        yield Finding("clock", Status.failure, f"it is {seconds:.0f} s off the database's", fix)
+        yield Finding("clock", Status.failure, f"differs from the database's by {seconds:.0f} s", fix)
     else:
-        yield Finding("clock", Status.ok, "it agrees with the database's")
+        yield Finding("clock", Status.ok, "agrees with the database's")
 
 
 def _check_timeouts() -> Finding:
-    """Asked for with every connection; but one that a pooler lends has what its role has."""
+    """A pooled connection ignores our connection options and uses those of its role."""
     names = list(POSTGRESQL_SETTINGS)
     role, *values = db.session.execute(select(func.current_user(), *map(func.current_setting, names))).one()
     missing = [name for name, value in zip(names, values, strict=True) if not _is_set(name, value)]
     if not missing:
-        return Finding("timeouts", Status.ok, "the database ends what takes too long, and its time is UTC")
+        return Finding("timeouts", Status.ok, "the database limits long statements and uses UTC")
     role = db.engine.dialect.identifier_preparer.quote(role)
     fix = [f"ALTER ROLE {role} SET {name} = '{POSTGRESQL_SETTINGS[name]}';" for name in missing]
     if not current_app.config["DATABASE_POOLER"]:
-        fix.insert(0, "set DATABASE_POOLER=true, if there is a pooler;")
-    return Finding("timeouts", Status.failure, f"{', '.join(missing)}: not as they should be", " ".join(fix))
+        fix.insert(0, "set DATABASE_POOLER=true if there is a pooler;")
+    return Finding("timeouts", Status.failure, f"{', '.join(missing)}: not set", " ".join(fix))
 
 
 def _is_set(name: str, value: str) -> bool:
@@ -169,36 +169,38 @@ def _is_set(name: str, value: str) -> bool:
 
 def _check_files() -> Iterator[Finding]:
     root = Path(current_app.root_path).parent
-    secrets = [root / ".env", root / "instance" / "jwt_secret_key"]  # a key set is judged with its keys
+    secrets = [root / ".env", root / "instance" / "jwt_secret_key"]  # the key check covers a key set
     exposed = [path for path in secrets if _is_open(path)]
     for path in exposed:
-        yield Finding("files", Status.failure, f"{path} holds secrets and is open to other users", f"chmod 600 {path}")
+        yield Finding(
+            "files", Status.failure, f"{path} holds secrets and is readable by other users", f"chmod 600 {path}"
+        )
     if db.engine.dialect.name == "sqlite" and db.engine.url.database:
         path = Path(db.engine.url.database)
         if _is_open(path):
             yield Finding("data", Status.warning, f"{path} can be read by other users", f"chmod 600 {path}")
     if not exposed:
-        yield Finding("files", Status.ok, "no secret is open to other users")
+        yield Finding("files", Status.ok, "no secret is readable by other users")
 
 
 def _is_open(path: Path) -> bool:
-    """Whether other users may have it: by its own mode, in a folder that they may enter."""
+    """Whether other users may access the file, by its mode and that of its folder."""
     try:
         mode, folder = path.stat().st_mode, path.parent.stat().st_mode
     except OSError:
-        return False  # not there, or closed even to us
+        return False  # missing, or not accessible even to us
     return stat.S_ISREG(mode) and bool(mode & stat.S_IRWXO) and bool(folder & stat.S_IXOTH)
 
 
 def _check_edges() -> Iterator[Finding]:
-    """What only matters where strangers come."""
+    """Checks that matter on a public server."""
     config = current_app.config
-    cookies = "cookies are Secure and __Host-" if config["SECURE_COOKIES"] else "cookies go over plain HTTP too"
+    cookies = "cookies are Secure and __Host-" if config["SECURE_COOKIES"] else "cookies are sent over plain HTTP too"
     yield Finding("cookies", Status.ok, cookies)
     if config["APP_ENV"] != "production":
         return
     if not config["TRUSTED_HOSTS"]:
-        yield Finding("hosts", Status.warning, "any Host header is believed", "set TRUSTED_HOSTS=api.example.com")
+        yield Finding("hosts", Status.warning, "every Host header is accepted", "set TRUSTED_HOSTS=api.example.com")
     if not config["TRUSTED_PROXIES"]:
-        message = "X-Forwarded-For is ignored: behind a proxy everybody has the proxy's address"
-        yield Finding("proxies", Status.warning, message, "set TRUSTED_PROXIES=1, if there is one proxy")
+        message = "X-Forwarded-For is ignored, so behind a proxy all clients share its address"
+        yield Finding("proxies", Status.warning, message, "set TRUSTED_PROXIES=1 if there is one proxy")

@@ -1,4 +1,4 @@
-"""How the schema of the database stands to the migrations of this code."""
+"""Compare the schema of the database with the migrations of this code."""
 
 from enum import Enum
 
@@ -11,7 +11,7 @@ from app.extensions import migrate
 
 
 class Schema(Enum):
-    """Where the database is, as this code sees it."""
+    """The state of the database schema, relative to this code."""
 
     behind = "behind"  # at an older migration, or at none
     newest = "newest"
@@ -19,10 +19,10 @@ class Schema(Enum):
 
 
 def schema() -> Schema:
-    """Where the schema of the database is.
+    """The state of the database schema.
 
-    A migration that this code does not have is of a newer release, which only
-    adds to what is there (docs/operations.md): this code can go on.
+    An unknown migration comes from a newer release.  Migrations only add (docs/operations.md),
+    so this code still works with that schema.
     """
     current = set(MigrationContext.configure(db.session.connection()).get_current_heads())
     known, newest = _migrations()
@@ -32,7 +32,7 @@ def schema() -> Schema:
 
 
 def _migrations() -> tuple[set[str], set[str]]:
-    """All migrations that this code has, and the newest of them: read once a process."""
+    """All migrations of this code and the newest ones, read once per process."""
     if "migrations" not in current_app.extensions:
         scripts = ScriptDirectory(migrate.directory)
         known = {script.revision for script in scripts.walk_revisions()}

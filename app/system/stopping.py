@@ -1,10 +1,10 @@
-"""Whether this process is about to stop: what only the server knows, and tells."""
+"""Whether the server is about to stop.  gunicorn.conf.py sets the flag."""
 
 from typing import Any
 
-flag: Any = bytearray(1)  # in a worker, memory that the master writes
+flag: Any = bytearray(1)  # in a worker: shared memory that the master writes
 
 
 def is_stopping() -> bool:
-    """Whether whoever sends requests should send them elsewhere."""
+    """Whether a load balancer should use another server."""
     return bool(flag[0])

@@ -1,4 +1,4 @@
-"""What a token of ours looks like and says: its text, and every claim that we set, as we set it."""
+"""The exact form of our tokens: their text and their claims."""
 
 import base64
 import re
@@ -18,42 +18,42 @@ _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 def read_token(token: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The header and the claims of a token, of unknown worth, in the one spelling that each has.
+    """Parse the header and the claims of an unverified token.
 
-    PyJWT would also read UTF-16, the last of two members of one name, and
-    several spellings of one segment (RFC 8725 sections 2.4 and 3.7).
+    Stricter than PyJWT, which also accepts UTF-16, duplicate members and several encodings
+    of one segment (RFC 8725 sections 2.4 and 3.7).
 
     Raises:
-        InvalidTokenError: where it is something else.
+        InvalidTokenError: if the text is malformed.
     """
     if len(token) > MAX_TOKEN_LENGTH or not _TOKEN.fullmatch(token):
-        raise InvalidTokenError("not of our form")
+        raise InvalidTokenError("malformed")
     try:
-        segments = [_segment(text) for text in token.split(".")]
+        segments = [_decode_segment(text) for text in token.split(".")]
         header, claims = strict_json(segments[0]), strict_json(segments[1])
     except ValueError:
         header = claims = None
     if not isinstance(header, dict) or not isinstance(claims, dict):
-        raise InvalidTokenError("not in the one spelling")
+        raise InvalidTokenError("not strict JSON objects in base64url")
     return header, claims
 
 
-def _segment(text: str) -> bytes:
+def _decode_segment(text: str) -> bytes:
     content = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
-    if base64.urlsafe_b64encode(content).rstrip(b"=").decode() != text:  # unused bits of the last character
-        raise ValueError("another spelling")
+    if base64.urlsafe_b64encode(content).rstrip(b"=").decode() != text:  # the unused bits of the last character
+        raise ValueError("not canonical base64url")
     return content
 
 
 def check_claims(claims: Mapping[str, Any]) -> None:
-    """Refuse a token that we would not have made (RFC 8725 sections 3.8 to 3.12).
+    """Refuse claims that this project never issues (RFC 8725 sections 3.8 to 3.12).
 
-    Signed with our key it may be all the same: by a release with a mistake, or a sibling that shares the key.
+    A valid signature is not enough: another release or another service may share the key.
 
     Raises:
-        InvalidTokenError: where a claim is missing or strange.
+        InvalidTokenError: if a claim is missing or malformed.
     """
-    sound = (
+    is_valid = (
         all(_is_time(claims.get(name)) for name in ("iat", "nbf", "exp"))
         and all(_matches(_UUID, claims.get(name)) for name in ("jti", "sid"))
         and _matches(_SUBJECT, claims.get("sub"))
@@ -63,12 +63,12 @@ def check_claims(claims: Mapping[str, Any]) -> None:
         and all(isinstance(claims.get(name), bool) for name in ("fresh", "is_admin"))
         and isinstance(claims.get("csrf", ""), str)
     )
-    if not sound:
-        raise InvalidTokenError("a claim is missing or strange")
+    if not is_valid:
+        raise InvalidTokenError("a claim is missing or malformed")
 
 
 def _is_time(value: Any) -> bool:
-    return type(value) is int and 0 <= value <= MAX_TIME  # a boolean is no time
+    return type(value) is int and 0 <= value <= MAX_TIME  # not a boolean
 
 
 def _matches(pattern: re.Pattern[str], value: Any) -> bool:

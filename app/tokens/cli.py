@@ -14,14 +14,14 @@ from app.web.logs import log_event
 
 Result = TypeVar("Result")
 
-keys_cli = Group("keys", help="The keys that tokens are signed with: the key set file that JWT_KEYSET names.")
+keys_cli = Group("keys", help="The signing keys, in the file that JWT_KEYSET names.")
 _kid = click.argument("kid")
 
 
 def _path() -> Path:
     path = current_app.config["JWT_KEYSET"]
     if not path:
-        raise click.ClickException("JWT_KEYSET is not set: let it name the key set file, such as instance/keys.json.")
+        raise click.ClickException("JWT_KEYSET is not set. Set it to a file such as instance/keys.json.")
     return Path(path)
 
 
@@ -32,44 +32,49 @@ def _change(change: Callable[..., Result], *args: Any) -> Result:
     except KeySetError as error:
         raise click.ClickException(f"{path}: {error}.") from error
     except OSError as error:
-        raise click.ClickException(f"{path}: cannot be written ({error.strerror}).") from error
+        raise click.ClickException(f"{path} cannot be written ({error.strerror}).") from error
 
 
 @keys_cli.command("generate")
-@click.option("--algorithm", required=True, type=click.Choice(list(KINDS)), help="EdDSA, where nothing else is asked.")
+@click.option(
+    "--algorithm",
+    required=True,
+    type=click.Choice(list(KINDS)),
+    help="Use EdDSA unless a consumer of the tokens needs another one.",
+)
 def generate(algorithm: str) -> None:
-    """Add a new key, which only verifies until it is activated.  The first one signs at once."""
+    """Add a key.  It only verifies until you activate it; the first key signs at once."""
     kid, signs = _change(generate_key, algorithm, utcnow())
     log_event("key_generated", kid=kid, algorithm=algorithm)
     click.echo(kid)
     if not signs:
-        click.echo(f"It verifies only. When every machine has the file: flask keys activate {kid}", err=True)
+        click.echo(f"The key only verifies. Once every machine has the file, run: flask keys activate {kid}", err=True)
 
 
 @keys_cli.command("list")
 def list_keys() -> None:
-    """List the keys: kid, algorithm, and which one signs."""
+    """List the keys: kid, algorithm, signs or verifies."""
     key_set = _change(read_key_set)
     for key in key_set.keys.values():
         click.echo(f"{key.kid}  {key.algorithm:5}  {'signs' if key.kid == key_set.signing_kid else 'verifies'}")
     if key_set.signing_kid == SECRET_KID:
-        click.echo(f"{SECRET_KID}  HS256  signs: it is JWT_SECRET_KEY")
+        click.echo(f"{SECRET_KID}  HS256  signs (JWT_SECRET_KEY)")
 
 
 @keys_cli.command("activate")
 @_kid
 def activate(kid: str) -> None:
-    """Sign with the key KID from now on.  The one before goes on verifying."""
+    """Sign with the key KID from now on.  The previous key still verifies."""
     _change(activate_key, kid)
     log_event("key_activated", kid=kid)
     days = current_app.config["JWT_REFRESH_TOKEN_EXPIRES"] / 86_400
-    click.echo(f"{kid} signs. What the key before signed lives on for at most {days:g} day(s): then retire it.")
+    click.echo(f"{kid} signs. Tokens of the previous key live for at most {days:g} day(s); retire it after that.")
 
 
 @keys_cli.command("retire")
 @_kid
 def retire(kid: str) -> None:
-    """Remove the key KID.  Every token that it signed is dead."""
+    """Remove the key KID.  All tokens that it signed become invalid."""
     _change(retire_key, kid)
     log_event("key_retired", kid=kid)
-    click.echo(f"{kid} is gone, and every token that it signed is dead.")
+    click.echo(f"Removed {kid}. All tokens that it signed are invalid.")

@@ -1,9 +1,12 @@
-"""Who may call a route.  Each guard stands in line 2 of its view: it enforces the rule and documents it."""
+"""Guards decide who may call a route.  Put one in line 2 of the view.
+
+A guard enforces its rule and documents it in the API document.
+"""
 
 from collections.abc import Callable
 from functools import wraps
 from logging import WARNING
-from typing import Any, TypeVar
+from typing import Any
 
 from flask import current_app, g
 from flask_jwt_extended.exceptions import JWTExtendedException
@@ -14,8 +17,7 @@ from app.web.blueprint import Blueprint
 from app.web.errors import ApiError, Code
 from app.web.logs import log_event
 from app.web.openapi import Token
-
-View = TypeVar("View", bound=Callable[..., Any])
+from app.web.typing import View
 
 
 def _guard(check: Callable[[], None], *codes: Code, token: Token | None = None) -> Callable[[View], View]:
@@ -42,7 +44,7 @@ def _check_login_if_any() -> None:
 def _check_live_login_if_any() -> None:
     try:
         authenticate(optional=True)
-    except ApiError as error:  # where a password comes too, a dead token is none
+    except ApiError as error:  # the password decides, so an invalid token counts as none
         if error.code is Code.csrf_failed:
             raise
     except (JWTExtendedException, PyJWTError):
@@ -85,24 +87,24 @@ _NEEDED = (Code.authorization_required, *_TOKEN)
 
 # An access token.
 login_required = _guard(_check_login, *_NEEDED, token=Token())
-# An access token or none; a bad one is refused.
+# An access token or none.  An invalid one is refused.
 login_optional = _guard(_check_login_if_any, *_TOKEN, token=Token(optional=True))
-# An access token or none; a bad one counts as none.
+# An access token or none.  An invalid one counts as none.
 live_login_optional = _guard(_check_live_login_if_any, Code.database_unavailable, token=Token(optional=True))
 # A refresh token.
 refresh_required = _guard(_check_refresh, *_NEEDED, token=Token(refresh=True))
-# An access token that came from a password, not from a refresh.
+# An access token from a password login, not from a refresh.
 fresh_login_required = _guard(_check_fresh, *_NEEDED, Code.fresh_token_required, token=Token(roles=("fresh",)))
 # An administrator's access token.
 admin_required = _guard(_check_admin, *_NEEDED, Code.admin_required, token=Token(roles=("admin",)))
-# An administrator's access token that came from a password.
+# An administrator's access token from a password login.
 fresh_admin_required = _guard(
     _check_fresh_admin, *_NEEDED, Code.admin_required, Code.fresh_token_required, token=Token(roles=("admin", "fresh"))
 )
 
 
 def login_required_for(asked: Callable[[], bool]) -> Callable[[View], View]:
-    """An access token where the request asks for so much.  Stands below `login_optional`."""
+    """Require an access token if `asked()` is true.  Put it below `login_optional`."""
 
     def check() -> None:
         if is_anonymous() and asked():
@@ -112,10 +114,10 @@ def login_required_for(asked: Callable[[], bool]) -> Callable[[View], View]:
 
 
 def switched_on(setting: str) -> Callable[[View], View]:
-    """Refuse where the operator has switched the feature off."""
+    """Refuse the request if the operator has switched the feature off."""
 
     def check() -> None:
         if not current_app.config[setting]:
-            raise ApiError(Code.forbidden, f"This is switched off here, by the setting {setting}.")
+            raise ApiError(Code.forbidden, f"The setting {setting} switches this off.")
 
     return _guard(check, Code.forbidden)

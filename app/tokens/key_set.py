@@ -1,8 +1,8 @@
-"""The key set file: a JWK Set (RFC 7517) with private members, and the name of the key that signs.
+"""The key set file: a JWK Set (RFC 7517) with private keys and the signing kid.
 
     {"signing_kid": "…", "keys": [{"kid": "…", "alg": "EdDSA", "kty": "OKP", …}]}
 
-`flask keys` writes it and every worker reads it.  It changes as a whole or not at all.
+`flask keys` writes it and every worker reads it.  It is replaced atomically.
 """
 
 import json
@@ -25,22 +25,22 @@ from jwt.algorithms import ECAlgorithm, HMACAlgorithm, OKPAlgorithm, RSAAlgorith
 
 from app.web.strict_json import strict_json
 
-SECRET_KID = "secret"  # noqa: S105 -- the name that JWT_SECRET_KEY has: no key of a set may take it
+SECRET_KID = "secret"  # noqa: S105 -- the kid of JWT_SECRET_KEY, reserved
 MIN_RSA_BITS = 2048  # RFC 7518 section 3.3
 MIN_SECRET_BYTES = 32  # RFC 7518 section 3.2
 _KID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 class KeySetError(Exception):
-    """The key set cannot be used or changed so.  The text says why and how to mend it, and shows no key."""
+    """The key set is invalid or cannot be changed.  The message says why, the fix, and no key."""
 
 
 class Kind(NamedTuple):
-    """What a key of one algorithm is like, and how to make one."""
+    """The key type of one algorithm, and how to generate such a key."""
 
     kty: str
     crv: str | None
-    public: tuple[str, ...]  # the members that may be shown (RFC 7518 section 6): none of a secret
+    public: tuple[str, ...]  # the public members (RFC 7518 section 6)
     generate: Callable[[], dict[str, Any]]
 
 
@@ -62,26 +62,26 @@ KINDS = {
 
 
 class Key(NamedTuple):
-    """A key with its name and its one algorithm (RFC 8725 section 3.1)."""
+    """A key with its kid and its only algorithm (RFC 8725 section 3.1)."""
 
     kid: str
     algorithm: str
     signing: PyJWK
     verifying: PyJWK
-    public: dict[str, Any] | None  # as the JWKS shows it; a secret is never shown
+    public: dict[str, Any] | None  # as the JWKS shows it; None for a symmetric key
 
 
 @dataclass(frozen=True)
 class KeySet:
-    """All keys that verify, by their names, and which of them signs."""
+    """All verifying keys by kid, and the kid of the signing key."""
 
     keys: Mapping[str, Key]
     signing_kid: str
-    verified: dict[str, Any] = field(default_factory=dict)  # tokens that these keys have verified, by their texts
+    verified: dict[str, Any] = field(default_factory=dict)  # cache of verified tokens, by their text
 
     @cached_property
     def derivation_secrets(self) -> tuple[bytes, ...]:
-        """One secret of each key, the one of the key that signs at the end."""
+        """One secret per key, the signing key's last."""
         others = [key for kid, key in self.keys.items() if kid != self.signing_kid]
         return tuple(_secret_of(key) for key in (*others, self.keys[self.signing_kid]))
 
@@ -92,103 +92,105 @@ def _secret_of(key: Key) -> bytes:
 
 
 def make_key(jwk: Mapping[str, Any]) -> Key:
-    """The key that a JWK with its private members describes.
+    """Build a key from a private JWK.
 
     Raises:
-        KeySetError: where it is weak, incomplete, or of a kind that we do not sign with.
+        KeySetError: if the key is weak, incomplete or of an unsupported kind.
     """
     kid, algorithm = jwk.get("kid"), jwk.get("alg")
     if not isinstance(kid, str) or not _KID.fullmatch(kid):
-        raise KeySetError("a key has no kid of 1 to 64 letters, digits and . _ -")
+        raise KeySetError("has a key without a kid of 1 to 64 letters, digits and . _ -")
     if not isinstance(algorithm, str) or algorithm not in KINDS:
-        raise KeySetError(f"the key {kid} has no alg of {', '.join(KINDS)}")
+        raise KeySetError(f"has a key {kid} whose alg is none of {', '.join(KINDS)}")
     kind = KINDS[algorithm]
     if jwk.get("kty") != kind.kty or (kind.crv and jwk.get("crv") != kind.crv):
-        raise KeySetError(f"the key {kid} is no key for {algorithm}")
+        raise KeySetError(f"has a key {kid} that does not fit {algorithm}")
     if ("k" if kind.kty == "oct" else "d") not in jwk:
-        raise KeySetError(f"the key {kid} lacks its private part")
+        raise KeySetError(f"has a key {kid} without its private part")
     try:
         signing = PyJWK(dict(jwk), algorithm=algorithm)
         own = signing.key
         public = None if kind.kty == "oct" else signing.Algorithm.to_jwk(own.public_key(), as_dict=True)
         verifying = PyJWK(public, algorithm=algorithm) if public else signing
     except (PyJWTError, ValueError, TypeError, AttributeError):
-        raise KeySetError(f"the key {kid} is malformed") from None
+        raise KeySetError(f"has a malformed key {kid}") from None
     if (kind.kty == "RSA" and own.key_size < MIN_RSA_BITS) or (kind.kty == "oct" and len(own) < MIN_SECRET_BYTES):
-        raise KeySetError(f"the key {kid} is too weak; retire it")
+        raise KeySetError(f"has a weak key {kid}; retire it")
     shown = public and {name: public[name] for name in kind.public} | {"kid": kid, "alg": algorithm, "use": "sig"}
     return Key(kid, algorithm, signing, verifying, shown)
 
 
 def read_key_set(path: Path) -> KeySet:
-    """The key set of the file.
+    """Read the key set file.
 
     Raises:
-        KeySetError: where it is not there, open to others, malformed, or has no key that signs.
+        KeySetError: if the file is missing, readable by others, malformed or without a signing key.
     """
     return parse_key_set(_read(path))
 
 
 def parse_key_set(document: Mapping[str, Any]) -> KeySet:
-    """The key set of a document that was read.
+    """Build the key set from the document of the file.
 
     Raises:
-        KeySetError: where a key is bad, or none signs.
+        KeySetError: if a key is invalid or none signs.
     """
     keys = [make_key(jwk) for jwk in document["keys"]]
     by_kid = {key.kid: key for key in keys}
     if len(by_kid) != len(keys) or SECRET_KID in by_kid:
-        raise KeySetError(f"two keys have one kid, or one is called {SECRET_KID}; give each a name of its own")
+        raise KeySetError(f"has a kid twice, or the reserved kid {SECRET_KID}; give each key its own kid")
     if document["signing_kid"] not in {*by_kid, SECRET_KID}:
-        raise KeySetError("no key of it signs; choose one: flask keys activate KID")
+        raise KeySetError("has no signing key; choose one: flask keys activate KID")
     return KeySet(by_kid, document["signing_kid"])
 
 
 def is_exposed(path: Path) -> bool:
-    """Whether others than its owner and its group may read the file, or others than its owner may change it."""
+    """Whether other users may read the file, or the group may write it."""
     return bool(path.stat().st_mode & (stat.S_IRWXO | stat.S_IWGRP))
 
 
 def _read(path: Path) -> dict[str, Any]:
     try:
         if is_exposed(path):
-            raise KeySetError(f"is open to other users; close it: chmod 600 {path}")
+            raise KeySetError(f"is open to other users; run: chmod 600 {path}")
         return read_document(path.read_bytes())
     except FileNotFoundError:
-        raise KeySetError("is not there; make one: flask keys generate --algorithm EdDSA") from None
+        raise KeySetError("does not exist; run: flask keys generate --algorithm EdDSA") from None
     except OSError as error:
-        raise KeySetError(f"cannot be read ({error.strerror}); give it to the user that runs this, mode 600") from None
+        raise KeySetError(
+            f"cannot be read ({error.strerror}); make it readable for the user that runs the server"
+        ) from None
 
 
 def read_document(content: bytes) -> dict[str, Any]:
-    """The members of a key set file.
+    """Parse the content of a key set file.
 
     Raises:
-        KeySetError: where it is none.
+        KeySetError: if it is malformed.
     """
     try:
         document = strict_json(content)
     except ValueError as error:
-        raise KeySetError(f"is malformed ({error}); restore it from a backup, or make a new one") from None
+        raise KeySetError(f"is malformed ({error}); restore a backup or make a new one") from None
     match document:
         case {"keys": list(keys)} if all(isinstance(jwk, dict) for jwk in keys):
             return {"signing_kid": document.get("signing_kid"), "keys": keys}
-    raise KeySetError('is malformed (it has no list "keys"); restore it from a backup, or make a new one')
+    raise KeySetError('is malformed (it has no list "keys"); restore a backup or make a new one')
 
 
 @contextmanager
 def _changing(path: Path, *, new: bool = False) -> Iterator[dict[str, Any]]:
-    """The document to change.  One command at a time; what it makes of it replaces the file in one step."""
-    path = path.resolve()  # a link goes on leading to it
+    """Yield the document to change, then replace the file atomically.  Locks out other commands."""
+    path = path.resolve()  # a symbolic link stays one
     folder = os.open(path.parent, os.O_RDONLY)
     try:
-        fcntl: Any = import_module("fcntl")  # POSIX alone has it; only the command that changes a file needs it
+        fcntl: Any = import_module("fcntl")  # POSIX only, and only commands need it
         fcntl.flock(folder, fcntl.LOCK_EX)
         before = path.stat() if path.exists() or not new else None
         document = _read(path) if before else {"signing_kid": None, "keys": []}
-        was_sound = before is None or _is_sound(document)
+        was_valid = before is None or _is_valid(document)
         yield document
-        if was_sound:  # what was bad before may be mended step by step
+        if was_valid:  # an invalid set may be repaired step by step
             parse_key_set(document)
         _replace(path, json.dumps(document, indent=2), before)
         os.fsync(folder)
@@ -196,7 +198,7 @@ def _changing(path: Path, *, new: bool = False) -> Iterator[dict[str, Any]]:
         os.close(folder)
 
 
-def _is_sound(document: Mapping[str, Any]) -> bool:
+def _is_valid(document: Mapping[str, Any]) -> bool:
     try:
         parse_key_set(document)
     except KeySetError:
@@ -205,7 +207,7 @@ def _is_sound(document: Mapping[str, Any]) -> bool:
 
 
 def _replace(path: Path, text: str, before: os.stat_result | None) -> None:
-    """Write the file anew, for those who could read it before and for nobody else."""
+    """Write the new file with the old owner and at most the old permissions."""
     draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -222,7 +224,7 @@ def _replace(path: Path, text: str, before: os.stat_result | None) -> None:
 
 
 def generate_key(path: Path, algorithm: str, now: datetime) -> tuple[str, bool]:
-    """Add a key that only verifies; the first of a set signs.  Its kid, and whether it signs."""
+    """Add a verifying key and return its kid and whether it signs.  The first key of a set signs."""
     kid = f"{now:%Y-%m-%d}-{algorithm.lower()}-{secrets.token_hex(4)}"
     with _changing(path, new=True) as document:
         document["keys"].append(KINDS[algorithm].generate() | {"kid": kid, "alg": algorithm, "use": "sig"})
@@ -232,19 +234,19 @@ def generate_key(path: Path, algorithm: str, now: datetime) -> tuple[str, bool]:
 
 
 def activate_key(path: Path, kid: str) -> None:
-    """Make it the key that signs; the one before goes on verifying."""
+    """Sign with this key from now on.  The previous one still verifies."""
     with _changing(path) as document:
-        if kid != SECRET_KID:  # JWT_SECRET_KEY may go on signing while the set is brought to every machine
+        if kid != SECRET_KID:  # the secret may sign while the file is copied to every machine
             _find(document, kid)
         document["signing_kid"] = kid
 
 
 def retire_key(path: Path, kid: str) -> None:
-    """Remove the key: what it signed is no token any more."""
+    """Remove the key.  Its tokens become invalid."""
     with _changing(path) as document:
         jwk = _find(document, kid)
         if document["signing_kid"] == kid:
-            raise KeySetError(f"{kid} is the key that signs; first activate another")
+            raise KeySetError(f"{kid} is the signing key; activate another one first")
         document["keys"].remove(jwk)
 
 
@@ -253,4 +255,4 @@ def _find(document: dict[str, Any], kid: str) -> dict[str, Any]:
     for jwk in keys:
         if jwk.get("kid") == kid:
             return jwk
-    raise KeySetError(f"there is no key {kid}: see flask keys list")
+    raise KeySetError(f"has no key {kid}; see: flask keys list")

@@ -1,4 +1,4 @@
-"""The keys in force in this process: what signs, what verifies, and what strangers may see."""
+"""The keys of this process: which one signs, which verify, which are public."""
 
 import base64
 import logging
@@ -14,16 +14,16 @@ from app.web.logs import log_event
 
 _log = logging.getLogger("app.keys")
 
-# What a worker that takes another's place falls back on: gunicorn.conf.py sets it, where the file was sound.
+# The last valid key set file, set by gunicorn.conf.py.  A new worker uses it if the file is broken by then.
 sound_key_set: bytes | None = None
 
-CHECK_EVERY = 5  # seconds: a change of the file is in force in every worker after at most so long
+CHECK_EVERY = 5  # seconds until every worker uses a changed file
 
 
 class KeyRing:
-    """JWT_SECRET_KEY, and the key set in front of it where there is one.
+    """The key set, if there is one, and JWT_SECRET_KEY.
 
-    With a key set the secret only verifies, so that moving to one logs nobody out.
+    With a key set the secret only verifies, so that switching to one logs nobody out.
     """
 
     def __init__(self, path: Path | None, secret: str) -> None:
@@ -37,10 +37,10 @@ class KeyRing:
         """Read the keys for the first time.
 
         Args:
-            sound: what stood in the file when it was last sound, for a process that takes the place of another.
+            sound: the last valid content of the file, used if the file is invalid now.
 
         Raises:
-            KeySetError: where they cannot be used.
+            KeySetError: if the keys cannot be used.
         """
         try:
             self._current = self._read()
@@ -48,47 +48,49 @@ class KeyRing:
             if sound is None:
                 raise
             self._current = self._with_secret(parse_key_set(read_document(sound)))
-            _tell_broken(error)
+            _log_broken(error)
 
     def _read(self) -> KeySet:
         if self.path is None:
             if self._secret is None:
-                raise KeySetError("names no file, and there is no JWT_SECRET_KEY either")
+                raise KeySetError("is not set and neither is JWT_SECRET_KEY; set one of them")
             return KeySet({SECRET_KID: self._secret}, SECRET_KID)
-        self._version = _version(self.path)  # before it is read: what changes meanwhile is seen the next time
+        self._version = _version(self.path)  # before reading, so that a change meanwhile is seen next time
         return self._with_secret(read_key_set(self.path))
 
     def _with_secret(self, found: KeySet) -> KeySet:
         before = {SECRET_KID: self._secret} if self._secret else {}
         keys = {**before, **found.keys}
         if found.signing_kid not in keys:
-            raise KeySetError("lets JWT_SECRET_KEY sign, which is not set; set it, or: flask keys activate KID")
+            raise KeySetError(
+                "names JWT_SECRET_KEY as the signing key, which is not set; set it, or run: flask keys activate KID"
+            )
         return KeySet(keys, found.signing_kid)
 
     def current(self, *, looking_for: str | None = None) -> KeySet:
-        """The keys of now.  The file is looked at every few seconds, and at once for a name that is not known yet."""
+        """The current keys.  Checks the file every few seconds, and at once for an unknown kid."""
         if self._current is None:
             self.load()
         now = time.monotonic()
-        strange = looking_for is not None and looking_for not in cast("KeySet", self._current).keys
-        if self.path is not None and (strange or now - self._checked_at >= CHECK_EVERY):
+        is_unknown = looking_for is not None and looking_for not in cast("KeySet", self._current).keys
+        if self.path is not None and (is_unknown or now - self._checked_at >= CHECK_EVERY):
             self._checked_at = now
-            self._look(self.path)
+            self._reload_if_changed(self.path)
         return cast("KeySet", self._current)
 
-    def _look(self, path: Path) -> None:
+    def _reload_if_changed(self, path: Path) -> None:
         if _version(path) == self._version:
             return
         try:
             self._current = self._read()
-        except KeySetError as error:  # told once for each change
-            _tell_broken(error)
+        except KeySetError as error:  # logged once per change
+            _log_broken(error)
         else:
             log_event("key_set_changed", kids=sorted(self._current.keys))
 
 
-def _tell_broken(error: KeySetError) -> None:
-    _log.error("JWT_KEYSET %s. The keys of before stay in force.", error)
+def _log_broken(error: KeySetError) -> None:
+    _log.error("JWT_KEYSET %s. The previous keys stay in use.", error)
 
 
 def _version(path: Path) -> object:
@@ -100,34 +102,34 @@ def _version(path: Path) -> object:
 
 
 def _secret_key(secret: str) -> Key:
-    """The key that a setting is.  How strong it must be is for the settings to say."""
+    """The key made from JWT_SECRET_KEY.  config.py checks its strength."""
     k = base64.urlsafe_b64encode(secret.encode()).rstrip(b"=").decode()
     jwk = PyJWK({"kty": "oct", "k": k}, algorithm="HS256")
     return Key(SECRET_KID, "HS256", jwk, jwk, None)
 
 
 def init_app(app: Flask) -> None:
-    """Say where the keys are.  They are read at the first use, or by `load()`."""
+    """Configure the key ring.  It reads the keys at the first use or in `load()`."""
     path = app.config["JWT_KEYSET"]
     app.extensions["keys"] = KeyRing(Path(path) if path else None, app.config["JWT_SECRET_KEY"])
 
 
 def load_keys(app: Flask) -> None:
-    """Read the keys now, so that a server without one does not start.
+    """Read the keys now, so that a server without valid keys does not start.
 
     Raises:
-        KeySetError: where they cannot be used.
+        KeySetError: if the keys cannot be used.
     """
     app.extensions["keys"].load(sound_key_set)
 
 
 def ring() -> KeyRing:
-    """The keys of this application."""
+    """The key ring of this application."""
     return cast("KeyRing", current_app.extensions["keys"])
 
 
 def signing_key() -> Key:
-    """The key that signs, the same for the whole request: a name and a signature never come from two keys."""
+    """The signing key, fixed for this request so that kid and signature always agree."""
     if "signing_key" not in g:
         now = ring().current()
         g.signing_key = now.keys[now.signing_kid]
@@ -135,19 +137,19 @@ def signing_key() -> Key:
 
 
 def verifying_key(kid: Any) -> Key | None:
-    """The key of that name, if there is one."""
+    """The key with this kid, or None."""
     return ring().current(looking_for=kid).keys.get(kid) if isinstance(kid, str) else None
 
 
 def public_keys() -> list[dict[str, Any]]:
-    """What others verify our tokens with (RFC 7517 section 5).  A secret is not among them."""
+    """The public keys, as JWKs (RFC 7517 section 5).  Symmetric keys are left out."""
     return [key.public for key in ring().current().keys.values() if key.public]
 
 
 def derivation_secrets() -> tuple[bytes, ...]:
-    """One secret of each key in force, the one of the key that signs at the end.
+    """One secret per key, the signing key's last.
 
-    For what is signed but is no token: derive a key of its own from it.  Every
-    machine has the same, and a key that is retired takes it along.
+    Derive keys from them for signed values other than tokens.  They are the same on every machine,
+    and retiring a key invalidates what was signed with it.
     """
     return ring().current().derivation_secrets

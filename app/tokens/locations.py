@@ -1,4 +1,4 @@
-"""Where a request carries its token, and where an answer puts its own: header, cookies, body, query."""
+"""Where tokens travel: header, cookies, body and query."""
 
 import hashlib
 import hmac
@@ -15,11 +15,11 @@ from app.web.logs import log_event
 from app.web.request import CSRF_HEADER, SAFE_METHODS, read_body, read_json
 
 QUERY_NAME = "jwt"
-AUTH_PATH = "/api/v1/auth"  # the refresh cookie goes nowhere else
+AUTH_PATH = "/api/v1/auth"  # the path of the refresh cookie
 
 
 class Cookie(NamedTuple):
-    """One kind of token as cookies: the token, which no script sees, and its CSRF value, which scripts read."""
+    """The two cookies of one token: the token (HttpOnly) and its CSRF value (readable)."""
 
     name: str
     path: str
@@ -27,14 +27,14 @@ class Cookie(NamedTuple):
 
 
 class _Locations(NamedTuple):
-    taken: tuple[str, ...]
+    accepted: tuple[str, ...]
     access: Cookie
     refresh: Cookie
     secure: bool
 
 
 def init_app(app: Flask) -> None:
-    """Take what JWT_TOKEN_LOCATION names, and name the cookies (RFC 6265bis section 4.1.3 for the prefixes)."""
+    """Set the accepted locations and the cookie names (RFC 6265bis section 4.1.3: prefixes)."""
     secure = app.config["SECURE_COOKIES"]
     app.extensions["locations"] = _Locations(
         tuple(app.config["JWT_TOKEN_LOCATION"]),
@@ -45,17 +45,17 @@ def init_app(app: Flask) -> None:
 
 
 def security_schemes(app: Flask) -> dict[str, dict[str, str]]:
-    """How a token may be sent here, for the API document."""
+    """The ways to send a token, for the API document (OpenAPI 3.1, Security Scheme Object)."""
     locations: _Locations = app.extensions["locations"]
     schemes: dict[str, dict[str, str]] = {}
     for kind, cookie in (("access", locations.access), ("refresh", locations.refresh)):
-        if "headers" in locations.taken:
+        if "headers" in locations.accepted:
             about = f"The {kind} token: `Authorization: Bearer <token>`."
             schemes[f"{kind}Token"] = {"type": "http", "scheme": "bearer", "bearerFormat": "JWT", "description": about}
-        if "query_string" in locations.taken:
+        if "query_string" in locations.accepted:
             schemes[f"{kind}Query"] = {"type": "apiKey", "in": "query", "name": QUERY_NAME}
-        if "cookies" in locations.taken:
-            about = f"The {kind} token, put there by a login with `?use_cookies=true`. No script sees it."
+        if "cookies" in locations.accepted:
+            about = f"The {kind} token. A login with `?use_cookies=true` sets it. Scripts cannot read it."
             schemes[f"{kind}Cookie"] = {"type": "apiKey", "in": "cookie", "name": cookie.name, "description": about}
             about = f"The value of the cookie `{cookie.csrf_name}`, which scripts can read."
             schemes[f"{kind}Csrf"] = {"type": "apiKey", "in": "header", "name": CSRF_HEADER, "description": about}
@@ -67,32 +67,32 @@ def _locations() -> _Locations:
 
 
 def find_token(*, refresh: bool) -> str | None:
-    """The token that came, of unknown worth.  What somebody put there on purpose goes before what a browser adds.
+    """Find the unverified token of this request.  A cookie counts only if nothing else carries one.
 
-    A token in the body or the query is taken out of it, whichever counts.
+    Removes a token from the parsed body and query, even if another location wins.
 
     Raises:
-        ApiError: 401 `invalid_token`, where what stands in its place is no text or stands there twice.
+        ApiError: 401 `invalid_token` if the value is not text or occurs twice.
     """
     g.by_cookie = False
-    taken = _locations().taken
+    accepted = _locations().accepted
     sent = (
-        _from_header() if "headers" in taken else None,
-        _from_body("refresh_token" if refresh else "access_token") if refresh or "json" in taken else None,
-        _from_query() if "query_string" in taken else None,
+        _from_header() if "headers" in accepted else None,
+        _from_body("refresh_token" if refresh else "access_token") if refresh or "json" in accepted else None,
+        _from_query() if "query_string" in accepted else None,
     )
     for token in sent:
         if token is not None:
             return token
     cookie = _locations().refresh if refresh else _locations().access
-    token = request.cookies.get(cookie.name) if "cookies" in taken else None
+    token = request.cookies.get(cookie.name) if "cookies" in accepted else None
     g.by_cookie = bool(token)
     return token or None
 
 
 def _from_header() -> str | None:
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    return token.strip(" ") if scheme.lower() == "bearer" else None  # RFC 9110 section 11.1: in any case
+    return token.strip(" ") if scheme.lower() == "bearer" else None  # RFC 9110 section 11.1: case-insensitive
 
 
 def _from_body(name: str) -> str | None:
@@ -101,7 +101,7 @@ def _from_body(name: str) -> str | None:
     try:
         body = read_json()
     except ApiError:
-        return None  # whatever is wrong with it is told once the caller is known
+        return None  # `arguments` reports the fault, after the guard
     if not isinstance(body, dict) or name not in body:
         return None
     token = body.pop(name)
@@ -119,17 +119,17 @@ def _from_query() -> str | None:
 
 
 def came_by_cookie() -> bool:
-    """Whether the caller is known by a cookie."""
+    """Whether the caller's token came in a cookie."""
     return g.get("caller") is not None and bool(g.by_cookie)
 
 
 def csrf_value(jti: UUID) -> str:
-    """What a script must repeat: it goes with its token, and tells nobody the token's id."""
+    """The CSRF value of a token.  Derived from the token id, which it does not reveal."""
     return hashlib.sha256(b"csrf" + jti.bytes).hexdigest()
 
 
 def check_csrf(claim: Any) -> None:
-    """Refuse what another site may have made the browser send (OWASP CSRF Prevention Cheat Sheet, double submit).
+    """Refuse cross-site requests that carry a cookie (OWASP CSRF Cheat Sheet: double submit).
 
     Raises:
         ApiError: 403 `csrf_failed`.
@@ -144,20 +144,20 @@ def check_csrf(claim: Any) -> None:
 
 
 def require_cookies() -> None:
-    """Refuse to set cookies where they would not be taken.
+    """Refuse `use_cookies` if this installation does not accept cookies.
 
     Raises:
         ApiError: 403 `forbidden`.
     """
-    if "cookies" not in _locations().taken:
-        raise ApiError(Code.forbidden, "Cookies are switched off here, by the setting JWT_TOKEN_LOCATION.")
+    if "cookies" not in _locations().accepted:
+        raise ApiError(Code.forbidden, "The setting JWT_TOKEN_LOCATION does not allow cookies.")
 
 
 def set_cookies(tokens: Mapping[str, tuple[str, str, int]]) -> None:
-    """Put tokens into cookies of this request's answer.
+    """Set the token cookies on the response to this request.
 
     Args:
-        tokens: for each `"access"` or `"refresh"`, the token, its CSRF value, and the seconds that it lives.
+        tokens: by kind (`"access"`, `"refresh"`): the token, its CSRF value, its lifetime in seconds.
     """
     locations = _locations()
 
@@ -172,16 +172,16 @@ def set_cookies(tokens: Mapping[str, tuple[str, str, int]]) -> None:
 
 
 def clear_cookies(*kinds: str) -> None:
-    """Let the browser forget the tokens, if the caller came by cookie.  Arguments as of `expire_cookies`."""
+    """Delete the token cookies if the caller used one.  Arguments as in `expire_cookies`."""
     if came_by_cookie():
         expire_cookies(*kinds)
 
 
 def expire_cookies(*kinds: str) -> None:
-    """Let the browser forget the tokens.
+    """Delete the token cookies.
 
     Args:
-        kinds: `"access"` or `"refresh"`; both, where none is named.
+        kinds: `"access"` or `"refresh"`; both if none is given.
     """
     locations = _locations()
 

@@ -1,4 +1,4 @@
-"""Is this token one of ours?  Its text, its signature and its claims; what the database knows of it comes after."""
+"""Verify the text, the signature and the claims of a token.  The database check comes later."""
 
 import time
 from collections.abc import Mapping
@@ -14,13 +14,13 @@ from app.tokens.claims import check_claims, read_token
 from app.tokens.key_set import Key
 from app.web.errors import ApiError, Code
 
-MAX_VERIFIED = 2048  # tokens whose verification a process remembers: about 4 MB
+MAX_VERIFIED = 2048  # verified tokens that a process caches: about 4 MB
 
 _pyjwt = PyJWT()
 
 
 class VerifiedToken(NamedTuple):
-    """What a token says whose signature has been verified."""
+    """The content of a token with a valid signature."""
 
     user_id: int
     session_id: UUID
@@ -35,10 +35,10 @@ class VerifiedToken(NamedTuple):
 
 
 def verify(text: str) -> VerifiedToken:
-    """The token, its signature and its claims verified: once, for as long as these keys are in force.
+    """Verify a token, or return the cached result of the same text and the same keys.
 
-    That saves most of what a request costs, and is safe because what can change is asked each time:
-    the clock here, and the database about the user, the session and the token.
+    The cache saves most of a request's cost.  It is safe because the expiry is checked here each time,
+    and the caller of this function asks the database about the user, the session and the token.
 
     Raises:
         ApiError: 401 `invalid_token`, or `token_expired`.
@@ -54,9 +54,9 @@ def verify(text: str) -> VerifiedToken:
 
 
 def remember(text: str, claims: Mapping[str, Any], key: Key) -> None:
-    """A token that was signed here just now: it need not be verified when it comes."""
+    """Cache a token that this process has just signed."""
     now = keys.ring().current()
-    if now.keys.get(key.kid) is key:  # and the keys have not changed meanwhile
+    if now.keys.get(key.kid) is key:  # the keys may have changed since
         _keep(now.verified, text, read_claims(claims))
 
 
@@ -86,12 +86,12 @@ def _verify(text: str) -> VerifiedToken:
 
 
 def key_for(header: Mapping[str, Any], claims: Mapping[str, Any]) -> PyJWK:
-    """The key to verify with, which knows its one algorithm.
+    """The verifying key that the header names.  A key has exactly one algorithm.
 
-    The claims are judged here too: behind this the library fills in those that miss.
+    Checks the claims too, because Flask-JWT-Extended fills in missing ones afterwards.
 
     Raises:
-        InvalidTokenError: where we have no such key, or would not have made such claims.
+        InvalidTokenError: if the key is unknown or a claim is missing or malformed.
     """
     key = keys.verifying_key(header.get("kid"))
     if key is None:
@@ -101,7 +101,7 @@ def key_for(header: Mapping[str, Any], claims: Mapping[str, Any]) -> PyJWK:
 
 
 def read_claims(claims: Mapping[str, Any]) -> VerifiedToken:
-    """What the claims say, once they have been verified."""
+    """Convert verified claims."""
     return VerifiedToken(
         user_id=int(claims["sub"]),
         session_id=UUID(claims["sid"]),

@@ -18,11 +18,11 @@ from app.web.logs import log_event
 users_cli = Group("users", help="Accounts.")
 
 
-NOT_UTF_8 = "That is no text: names and passwords are UTF-8."
+NOT_UTF_8 = "Names and passwords must be UTF-8 text."
 
 
 def _check_text(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
-    """Bytes of the command line that are no UTF-8 arrive as lone surrogates, which nothing can print (PEP 383)."""
+    """Refuse bytes that are not UTF-8, which arrive as lone surrogates (PEP 383)."""
     if not value.isprintable():
         raise click.ClickException(NOT_UTF_8)
     return value
@@ -33,7 +33,7 @@ _name = click.argument("name", callback=_check_text)
 
 @users_cli.command("create")
 @_name
-@click.option("--admin", is_flag=True, help="Make it an administrator.")
+@click.option("--admin", is_flag=True, help="Make the user an administrator.")
 def create(name: str, *, admin: bool) -> None:
     """Create the user NAME.  Asks for the password, or reads it from standard input."""
     try:
@@ -54,7 +54,7 @@ def _read_password() -> str:
         return str(click.prompt("Password", hide_input=True, confirmation_prompt=True))
     try:
         password = sys.stdin.readline().rstrip("\r\n")
-        password.encode()  # in some locales wrong bytes come as lone surrogates
+        password.encode()  # in some locales wrong bytes arrive as lone surrogates
     except UnicodeError as error:
         raise click.ClickException(NOT_UTF_8) from error
     return password
@@ -63,9 +63,9 @@ def _read_password() -> str:
 @users_cli.command("promote")
 @_name
 def promote(name: str) -> None:
-    """Make NAME an administrator, as of their next token."""
+    """Make NAME an administrator, from their next token on."""
     _change(name, is_admin=True)
-    click.echo(f"{name} is an administrator now; their next login or refresh says so.")
+    click.echo(f"{name} is an administrator from the next login or refresh on.")
 
 
 @users_cli.command("demote")
@@ -73,7 +73,7 @@ def promote(name: str) -> None:
 def demote(name: str) -> None:
     """Make NAME an ordinary user, at once."""
     _change(name, is_admin=False)
-    click.echo(f"{name} is no administrator any more.")
+    click.echo(f"{name} is no longer an administrator.")
 
 
 @users_cli.command("activate")
@@ -87,14 +87,14 @@ def activate(name: str) -> None:
 @users_cli.command("deactivate")
 @_name
 def deactivate(name: str) -> None:
-    """Keep NAME out: their tokens die, and they cannot log in."""
+    """End all sessions of NAME and refuse new logins."""
     _change(name, is_active=False)
-    click.echo(f"{name} is deactivated, and every session of theirs is over.")
+    click.echo(f"{name} is deactivated, and all their sessions have ended.")
 
 
 @users_cli.command("list")
 def list_users() -> None:
-    """List the users: id, name, what they are."""
+    """List the users: id, name, admin, inactive."""
     rows = db.session.execute(select(User.id, User.username, User.is_admin, User.is_active).order_by(User.id))
     for row in rows.yield_per(1000):
         marks = ("admin " if row.is_admin else "") + ("" if row.is_active else "inactive")
@@ -104,7 +104,7 @@ def list_users() -> None:
 def _change(name: str, **changes: bool) -> None:
     user = db.session.scalar(select(User).where(User.username_key == username_key(name)))
     if user is None:
-        raise click.ClickException(f"There is no user {name}: see `flask users list`.")
+        raise click.ClickException(f"There is no user {name}. See `flask users list`.")
     if False in changes.values():
         keep_an_admin(lock_admins(), without=user.id)
     for attribute, value in changes.items():

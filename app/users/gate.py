@@ -1,4 +1,4 @@
-"""Bounds what hashing may take: so many at once, so many waiting, none for long."""
+"""Limits concurrent password hashing, its queue and the waiting time."""
 
 import os
 import sys
@@ -18,59 +18,59 @@ Result = TypeVar("Result")
 Params = ParamSpec("Params")
 
 WAIT = 1.0  # seconds for a turn
-# Of the hashing threads: whatever else the service does goes first.  What runs in other control groups, as other
-# services and containers do, has its own share of the cores, and neither gains nor loses by it.
+# The priority of the hashing threads: other requests go first.  Niceness only matters within one cgroup, so other
+# containers are not affected.
 NICENESS = 19
 
-# Sent by a gate when the number of its jobs that wait or run changes, by `waiting` and `running`: for whoever counts.
+# Sent when jobs start or stop waiting or running, with the changes `waiting` and `running`.  The metrics listen to it.
 load_changed = Namespace().signal("load-changed")
 
 
 def cores() -> int:
-    """The cores that this process may use."""
+    """The number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
 class Gate:
-    """Runs costly jobs on a few threads of its own, so that a flood of them starves nobody.
+    """Runs costly jobs on a few threads of its own, so that a flood of them blocks nothing else.
 
     Args:
-        slots: jobs at once.
-        queue: jobs that may wait for their turn.
+        slots: jobs that run at once.
+        queue: jobs that may wait.
     """
 
     def __init__(self, slots: int, queue: int) -> None:
         self.room = slots + queue
         self._room = threading.BoundedSemaphore(slots + queue)
-        self._pool = ThreadPoolExecutor(slots, thread_name_prefix="hash", initializer=_step_back)
+        self._pool = ThreadPoolExecutor(slots, thread_name_prefix="hash", initializer=_lower_priority)
         self._mine = threading.local()
 
     @contextmanager
-    def place(self) -> Iterator[None]:
-        """A place in the queue for all jobs of the block: taken first, so that who finds none costs nothing more.
+    def slot(self) -> Iterator[None]:
+        """Reserve a slot for all jobs of the block.  Call it before any other work on the request.
 
         Raises:
-            ApiError: 503 `overloaded`, where the queue is full.
+            ApiError: 503 `overloaded` if the queue is full.
         """
-        if getattr(self._mine, "place", False):
+        if getattr(self._mine, "has_slot", False):
             yield
             return
         if not self._room.acquire(blocking=False):
             raise ApiError(Code.overloaded)
-        self._mine.place = True
+        self._mine.has_slot = True
         try:
             yield
         finally:
-            self._mine.place = False
+            self._mine.has_slot = False
             self._room.release()
 
     def run(self, job: Callable[Params, Result], *args: Params.args, **kwargs: Params.kwargs) -> Result:
-        """What the job returns or raises.
+        """Run the job and return its result.
 
         Raises:
-            ApiError: 503 `overloaded`, where the queue is full or the turn does not come in time.
+            ApiError: 503 `overloaded` if the queue is full or the job does not start within `WAIT`.
         """
-        with self.place():
+        with self.slot():
             load_changed.send(self, waiting=1, running=0)
             future = self._pool.submit(self._run, partial(job, *args, **kwargs))
             try:
@@ -79,7 +79,7 @@ class Gate:
                 if future.cancel():
                     load_changed.send(self, waiting=-1, running=0)
                     raise ApiError(Code.overloaded) from None
-                return future.result()  # its turn has come: it will not take long
+                return future.result()  # it has started, so it ends soon
 
     def _run(self, job: Callable[[], Result]) -> Result:
         load_changed.send(self, waiting=-1, running=1)
@@ -89,8 +89,8 @@ class Gate:
             load_changed.send(self, waiting=0, running=-1)
 
 
-def _step_back() -> None:
-    if sys.platform == "linux":  # where every thread has a priority of its own
+def _lower_priority() -> None:
+    if sys.platform == "linux":  # where each thread has its own priority
         own = os.getpriority(os.PRIO_PROCESS, 0)
-        with suppress(OSError):  # a process that may not change it hashes all the same
+        with suppress(OSError):  # not permitted: hash at the usual priority
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), max(own, NICENESS))

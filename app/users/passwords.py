@@ -44,13 +44,13 @@ def normalize_password(password: str) -> str:
     return unicodedata.normalize("NFKC", password)
 
 
-def place_for_hashing() -> AbstractContextManager[None]:
+def hashing_slot() -> AbstractContextManager[None]:
     """A place in the queue for the hashes of the block.
 
     Raises:
         ApiError: 503 `overloaded`, where too many wait already.
     """
-    return _passwords().gate.place()
+    return _passwords().gate.slot()
 
 
 def hash_password(password: str) -> str:

@@ -1,4 +1,4 @@
-"""May this administrator go?"""
+"""Protects the last active administrator."""
 
 from sqlalchemy import select, update
 
@@ -9,9 +9,9 @@ from app.web.errors import ApiError, Code
 
 
 def lock_admins() -> set[int]:
-    """The ids of the active administrators, none of whom can be demoted, deactivated or deleted until the commit.
+    """Lock all active administrators until the commit and return their ids.
 
-    Writing what stands there already locks the rows on every database; reading them would not.
+    Updates the rows without changing them, because that locks them on every database.
     """
     active_admins = (User.is_admin, User.is_active)
     execute_write(update(User).where(*active_admins).values(is_admin=User.is_admin, updated_at=User.updated_at))
@@ -19,11 +19,11 @@ def lock_admins() -> set[int]:
 
 
 def keep_an_admin(admins: set[int], *, without: int) -> None:
-    """Make sure that an active administrator is left without this user.
+    """Make sure that an active administrator remains.
 
     Args:
-        admins: as `lock_admins` found them, in this transaction.
-        without: the id of the user who is to go.
+        admins: the result of `lock_admins` in this transaction.
+        without: the id of the user to demote, deactivate or delete.
 
     Raises:
         ApiError: 409 `last_admin`.

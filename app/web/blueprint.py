@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from copy import deepcopy
 from functools import wraps
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn
 from urllib.parse import unquote_to_bytes
 
 import flask_smorest
@@ -15,8 +15,7 @@ from webargs.flaskparser import FlaskParser
 from app.web.errors import ApiError, Code
 from app.web.openapi import describe
 from app.web.request import query, read_body, read_json
-
-View = TypeVar("View", bound=Callable[..., Any])
+from app.web.typing import View
 
 
 def _require_utf8_query() -> None:

@@ -128,7 +128,10 @@ class Code(Enum):
         412,
         "The condition in If-Match or If-None-Match does not hold.",
         "`If-Match` names no `ETag` that the object has now, or `If-None-Match` names the one it has.",
-        "Get the object anew, show the user what has changed, and try again with its new `ETag`.",
+        (
+            "Read the object again, show the user the changes, and retry with its new `ETag`. A weak tag (`W/`) in "
+            "`If-Match` never matches: if your `ETag` is weak, a proxy compresses our answers. Turn that off."
+        ),
     )
     payload_too_large = (
         413,

@@ -1,4 +1,4 @@
-"""How our commands fail: in one line that says what to do, with an exit code that is not 0."""
+"""Commands that fail with one clear line and a non-zero exit code."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +14,7 @@ from app.web.errors import ApiError
 
 @contextmanager
 def plain_errors() -> Iterator[None]:
-    """Turn what is no bug into a line for the operator."""
+    """Turn expected errors into one line for the operator."""
     try:
         yield
     except ApiError as error:
@@ -23,12 +23,12 @@ def plain_errors() -> Iterator[None]:
         if not is_unavailable(error):
             raise
         raise click.ClickException(
-            "The database is not available: check DATABASE_URL, and that `flask db upgrade` has run."
+            "The database is not available. Check DATABASE_URL and run `flask db upgrade`."
         ) from error
 
 
 class Group(AppGroup):
-    """A group of commands that fail plainly."""
+    """A group of commands with `plain_errors`."""
 
     def invoke(self, ctx: click.Context) -> Any:
         with plain_errors():

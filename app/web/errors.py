@@ -7,12 +7,12 @@
 
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import quote
 
 from flask import Flask, Response, current_app, g, jsonify
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.orm.exc import StaleDataError
 from werkzeug.exceptions import HTTPException
-from werkzeug.http import quote_header_value
 
 from app.data.errors import is_broken_reference, is_unavailable
 from app.web.codes import Code as Code
@@ -84,11 +84,11 @@ def error_response(error: ApiError) -> Response:
 
 def _challenge(code: Code) -> str:
     """RFC 6750 section 3: a bare realm where no token came, the error where a bad one did; RFC 9470 for freshness."""
-    realm = quote_header_value(current_app.config["JWT_ISSUER"], allow_token=False)
+    realm = quote(current_app.config["API_TITLE"], safe=" &'")  # a header has room for ASCII only
     if code in (Code.authorization_required, Code.invalid_credentials):
-        return f"Bearer realm={realm}"
+        return f'Bearer realm="{realm}"'
     error = "insufficient_user_authentication" if code is Code.fresh_token_required else "invalid_token"
-    return f'Bearer realm={realm}, error="{error}", error_description="{code.message}"'
+    return f'Bearer realm="{realm}", error="{error}", error_description="{code.message}"'
 
 
 def _capped(fields: Any) -> Any:

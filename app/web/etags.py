@@ -1,10 +1,9 @@
 """`ETag` and the headers that compare with it (RFC 9110 section 13): two writers cannot overwrite each other unseen."""
 
 import hashlib
-from collections.abc import Callable
 from functools import wraps
 from http import HTTPStatus
-from typing import Any, TypeVar
+from typing import Any
 
 from flask import Response, jsonify, request
 from marshmallow import Schema
@@ -14,6 +13,7 @@ from app.data.base import Base, db
 from app.data.statements import execute_write
 from app.web.blueprint import Blueprint
 from app.web.errors import ApiError, Code
+from app.web.typing import View
 
 _ETAG = {"ETag": {"$ref": "#/components/headers/ETag"}}
 CREATED_HEADERS = {
@@ -25,8 +25,6 @@ CREATED_HEADERS = {
     },
     **_ETAG,
 }
-
-View = TypeVar("View", bound=Callable[..., Any])
 
 
 def _tag(body: bytes) -> str:

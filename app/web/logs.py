@@ -1,4 +1,4 @@
-"""One line a request on standard output, and the request's id on every line that it caused."""
+"""One log line per request, security events, and the request id on every line."""
 
 import logging
 import re
@@ -14,13 +14,13 @@ from flask import Flask, Request, Response, current_app, g, has_app_context, has
 from pythonjsonlogger.json import JsonFormatter
 
 QUERY = re.compile(r"\?\S+")
-TRACE_ID = "latchkey.trace_id"  # where a request's environment has it, if there is a trace
-# Refusals (4xx) that a worker writes down in a second, and of how many beyond them one: whoever sends nonsense must not
-# fill the disk. Of a flood of 10,000 a second on four workers that leaves 180 lines; people never get there.
+TRACE_ID = "latchkey.trace_id"  # the key in the WSGI environment, if there is a trace
+# A worker writes this many lines a second about refused requests (4xx), and one in ONE_OF of the rest, so that a flood
+# does not fill the disk.  Of 10,000 refusals a second, four workers write 180 lines.
 FULL_LINES = 20
 ONE_OF = 100
 
-# Sent by the application for every event, with `event` and its details: for whoever counts them.
+# Sent for every security event with `event` and its details.  The metrics listen to it.
 event_logged = Namespace().signal("event-logged")
 
 _access = logging.getLogger("app.access")
@@ -37,7 +37,7 @@ class _RequestId(logging.Filter):
 
 
 class Sampler:
-    """Picks the lines of a flood that are written, and counts those that are not."""
+    """Limits the lines about refused requests and counts the lines left out."""
 
     def __init__(self) -> None:
         self._lock = Lock()
@@ -46,10 +46,10 @@ class Sampler:
         self._left_out = 0
 
     def leaves_out(self, now: float) -> bool:
-        """Whether the line of a refusal is left out.
+        """Whether to leave out the line of this refusal.
 
         Args:
-            now: seconds, of a clock that never goes back.
+            now: seconds of a monotonic clock.
         """
         with self._lock:
             if int(now) != self._second:
@@ -62,7 +62,7 @@ class Sampler:
             return True
 
     def take_left_out(self) -> int:
-        """How many were left out since this was last asked: the next line that is written, of any status, says so."""
+        """Return and reset the number of lines left out.  The next written line reports it."""
         if not self._left_out:
             return 0
         with self._lock:
@@ -71,7 +71,7 @@ class Sampler:
 
 
 class _ConsoleFormatter(logging.Formatter):
-    """For a person at a terminal.  A line break that a client sent does not begin a line of ours."""
+    """For a terminal.  Escapes control characters, so that a client cannot forge a line."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 -- the standard library's name
         record.message = "".join(c if c.isprintable() else repr(c)[1:-1] for c in record.message)
@@ -90,19 +90,19 @@ def _formatter(kind: str) -> logging.Formatter:
 
 
 def _mask_query(record: logging.LogRecord) -> bool:
-    """The development server writes down the whole request line; a token may stand in its query."""
+    """Hide the query from the development server's log, because it may contain a token."""
     record.msg, record.args = QUERY.sub("?…", record.getMessage()), ()
     return True
 
 
 def init_app(app: Flask) -> None:
-    """Write in the form that `LOG_FORMAT` names, from `LOG_LEVEL` up."""
+    """Log in the format of `LOG_FORMAT`, from `LOG_LEVEL` upward."""
     command = click.get_current_context(silent=True)
-    # What a command prints is its result, for a script to read: its log goes beside it.
+    # A command prints its result on standard output, so its log goes to standard error.
     handler = logging.StreamHandler(sys.stderr if command and command.info_name != "run" else sys.stdout)
     handler.setFormatter(_formatter(app.config["LOG_FORMAT"]))
     handler.addFilter(_RequestId())
-    app.logger.handlers = [handler]  # of this application alone: the loggers of others are theirs
+    app.logger.handlers = [handler]  # other loggers keep their handlers
     app.logger.setLevel(app.config["LOG_LEVEL"])
     logging.getLogger("werkzeug").addFilter(_mask_query)
     app.extensions["log_sampler"] = Sampler()
@@ -115,7 +115,7 @@ def _start_clock() -> None:
 
 
 def _log_request(response: Response) -> Response:
-    """Never a query, a header or a body: tokens and passwords travel there."""
+    """Log one line without the query, headers or body, which may contain secrets."""
     now = time.perf_counter()
     sampler: Sampler = current_app.extensions["log_sampler"]
     is_refusal = HTTPStatus.BAD_REQUEST <= response.status_code < HTTPStatus.INTERNAL_SERVER_ERROR
@@ -123,7 +123,7 @@ def _log_request(response: Response) -> Response:
         return response
     duration_ms = round((now - g.started) * 1000, 1)
     caller = g.get("caller")
-    this: Request = request._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001 -- found once, not each time
+    this: Request = request._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001 -- one lookup instead of six
     method, path, rule = this.method, this.path, this.url_rule
     left_out = sampler.take_left_out()
     _access.info(
@@ -151,14 +151,14 @@ def _log_request(response: Response) -> Response:
 def log_event(
     event: str, *, level: int = logging.INFO, user_id: int | None = None, session_id: object = None, **details: Any
 ) -> None:
-    """One line about something that a security officer asks for.  Never a secret, nor what somebody typed.
+    """Log a security event and send `event_logged`.  Pass no secret and no text that a client typed.
 
     Args:
-        event: as the OWASP Logging Vocabulary calls it, where it has a word.
-        level: WARNING where somebody should look.
-        user_id: whom it is about; the caller, where none is given.
-        session_id: which session of theirs; the caller's own, where it is about the caller.
-        details: whatever else tells what happened.
+        event: the name in the OWASP Logging Vocabulary, if it has one.
+        level: WARNING for events that an operator should look at.
+        user_id: the user concerned; default: the caller.
+        session_id: the session concerned; default: the caller's, for events about the caller.
+        details: further fields of the log line.
     """
     caller = g.get("caller") if has_request_context() else None
     if caller and user_id in (None, caller.id):
@@ -171,7 +171,7 @@ def log_event(
         **details,
     }
     if has_app_context():
-        app = current_app._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001 -- as Flask's manual has it
+        app = current_app._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001 -- documented in Flask's manual
         event_logged.send(app, **fields)
     if not _security.isEnabledFor(level):
         return

@@ -1,7 +1,7 @@
-"""The API document (OpenAPI 3.1), made of what the decorators of each view enforce.
+"""The API document (OpenAPI 3.1), made from what the decorators of each view enforce.
 
-A decorator leaves facts with its view (`Blueprint.declare`); here they become
-the operation's security, parameters and answers. What nobody declares is not there.
+A decorator stores facts with its view (`Blueprint.declare`).  This module turns them into the
+operation's security, parameters and responses.  It documents nothing else.
 """
 
 from collections.abc import Iterable, Mapping
@@ -17,15 +17,15 @@ from app.web.request import SAFE_METHODS
 ABOUT = {
     "info": {
         "description": (
-            "Accounts, sessions and items. An access token lives minutes and is renewed by a refresh token, which is "
-            "exchanged once. What wants a role says so in its security: `fresh` is a token that came from a password, "
-            "`admin` an administrator's. Whatever goes wrong has the one shape of `Error`."
+            "Accounts, sessions and items. An access token lives for minutes. A refresh token renews it and can be "
+            "exchanged once. An operation names the roles it needs in its security: `fresh` is a token from a "
+            "password login, `admin` is an administrator's token. Every error has the shape of `Error`."
         ),
         "license": {"name": "MIT", "identifier": "MIT"},
     }
 }
 
-# What any request may meet, whatever it asks for.
+# Errors that every operation can answer with.
 _ANYWHERE = (
     Code.bad_request,
     Code.request_timeout,
@@ -36,23 +36,23 @@ _ANYWHERE = (
     Code.internal_error,
 )
 _ERROR_HEADERS = {
-    401: {"WWW-Authenticate": "RFC 6750, section 3: what is wrong with the token."},
+    401: {"WWW-Authenticate": "Says what is wrong with the token (RFC 6750 section 3)."},
     429: {"Retry-After": "Seconds."},
     503: {"Retry-After": "Seconds."},
 }
 _REQUEST_ID = {"X-Request-ID": {"$ref": "#/components/headers/X-Request-ID"}}
 _ETAG = {"ETag": {"$ref": "#/components/headers/ETag"}}
-_ETAGS = "One or more `ETag`s, separated by commas, or `*`."
+_ETAGS = "One or more ETags, separated by commas, or `*`."
 _IF_MATCH = {
     "name": "If-Match",
     "in": "header",
-    "description": f"Only if it still is what you have seen, else 412. {_ETAGS}",
+    "description": f"Answer 412 unless the object still has one of these ETags. {_ETAGS}",
     "schema": {"type": "string"},
 }
 _IF_NONE_MATCH = {
     "name": "If-None-Match",
     "in": "header",
-    "description": f"Only if it is another than you have: a read is a 304, a write a 412. {_ETAGS}",
+    "description": f"If the object has one of these ETags, answer a read with 304 and a write with 412. {_ETAGS}",
     "schema": {"type": "string"},
 }
 
@@ -60,23 +60,23 @@ _PLAIN = {"integer": 1, "number": 1, "boolean": True, "string": "…"}
 
 
 class Token(NamedTuple):
-    """The token that a guard asks for."""
+    """The token that a guard requires."""
 
     refresh: bool = False
     optional: bool = False
-    roles: tuple[str, ...] = ()  # OpenAPI 3.1, Security Requirement Object: what is needed besides
+    roles: tuple[str, ...] = ()  # OpenAPI 3.1, Security Requirement Object
 
 
 def describe(doc: dict[str, Any], facts: Mapping[str, Any], *, app: Flask, spec: APISpec, method: str) -> None:
-    """Write the facts of a view into the description of its operation."""
+    """Add the facts of a view to its operation."""
     codes = [*_ANYWHERE, *facts.get("codes", ())]
     token: Token | None = facts.get("token")
     if token is not None:
         ways, by_cookie = _security(token, app, method)
         if ways:
             doc["security"] = ways
-        else:  # an empty list would say that none is needed; for a token in the body OpenAPI has no word
-            doc["description"] = f"{doc.get('description', '')} The token stands in the body."
+        else:  # OpenAPI cannot describe a token in the body, and an empty list would mean 'no token'
+            doc["description"] = f"{doc.get('description', '')} The token goes into the body."
         if by_cookie and method.upper() not in SAFE_METHODS:
             codes.append(Code.csrf_failed)
     success = next(iter(doc["responses"].values()))
@@ -88,7 +88,7 @@ def describe(doc: dict[str, Any], facts: Mapping[str, Any], *, app: Flask, spec:
         if method != "delete":
             success["headers"].update(_ETAG)
         if method == "get":
-            doc["responses"][304] = {"description": "It is what you have.", "headers": {**_REQUEST_ID, **_ETAG}}
+            doc["responses"][304] = {"description": "Not modified.", "headers": {**_REQUEST_ID, **_ETAG}}
     if parameters:
         doc["parameters"] = parameters
     doc["operationId"] = facts["name"]
@@ -108,15 +108,15 @@ def _security(token: Token, app: Flask, method: str) -> tuple[list[dict[str, lis
 
 
 def _errors(codes: Iterable[Code], spec: APISpec) -> dict[int, dict[str, str]]:
-    """A response for each status, shared by all that answer the same codes with it."""
+    """One response per status.  Operations with the same codes share it."""
     by_status: dict[int, list[Code]] = {}
     for code in Code:  # in the order of the table
         if code in codes:
             by_status.setdefault(code.status, []).append(code)
-    for status, its_codes in by_status.items():
-        name = _response_name(its_codes)
+    for status, status_codes in by_status.items():
+        name = _response_name(status_codes)
         if name not in spec.components.responses:
-            spec.components.response(name, _error_response(status, its_codes))
+            spec.components.response(name, _error_response(status, status_codes))
     return {status: {"$ref": f"#/components/responses/{_response_name(these)}"} for status, these in by_status.items()}
 
 
@@ -163,7 +163,7 @@ def prepare(app: Flask, schemes: Mapping[str, dict[str, str]]) -> None:
         components.security_scheme(name, scheme)
     components.header(
         "X-Request-ID",
-        {"description": "The caller's, or a new one.", "schema": {"type": "string"}, "required": True},
+        {"description": "The id that the client sent, or a new one.", "schema": {"type": "string"}, "required": True},
     )
     components.header(
         "ETag",
@@ -193,7 +193,7 @@ def _example_of_error(code: Code) -> dict[str, Any]:
 
 
 def document() -> dict[str, Any]:
-    """The document of this application, with an example for each body.  Made at the first use."""
+    """The document of this application, made at the first use.  Each body has an example."""
     extensions = current_app.extensions
     if "document" not in extensions:
         extensions["document"] = _make_document(cast("APISpec", extensions["openapi"]))
@@ -203,7 +203,7 @@ def document() -> dict[str, Any]:
 def _make_document(spec: APISpec) -> dict[str, Any]:
     made: dict[str, Any] = spec.to_dict()
     schemas = made["components"]["schemas"]
-    schemas.pop("PaginationMetadata", None)  # flask-smorest's own, of pages that we do not have
+    schemas.pop("PaginationMetadata", None)  # flask-smorest adds it; our pages have a schema of their own
     for operations in made["paths"].values():
         for method, operation in operations.items():
             if method == "parameters":
@@ -216,7 +216,7 @@ def _make_document(spec: APISpec) -> dict[str, Any]:
 
 
 def _example(schema: Mapping[str, Any], schemas: Mapping[str, Any]) -> Any:
-    """A value of the schema, made of the examples of its fields; something plain, where one has none."""
+    """A value of the schema, made from the examples of its fields or plain values."""
     if "$ref" in schema:
         return _example(schemas[schema["$ref"].rpartition("/")[2]], schemas)
     if "oneOf" in schema:

@@ -1,20 +1,17 @@
-"""What stands between the world and the program: proxies, host names, pages of other origins, TLS."""
+"""Trusted proxies, host names, CORS and HSTS."""
 
 import re
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 from flask import Flask, Response, request
 from flask_cors import CORS
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from app.web.request import CSRF_HEADER
-
-if TYPE_CHECKING:  # not there when the program runs
-    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+from app.web.typing import StartResponse, WSGIApplication, WSGIEnvironment
 
 ADDRESS_AND_PORT = re.compile(r"\[([0-9a-fA-F:.]+)\](?::\d+)?|([0-9.]+):\d+")
-HSTS = "max-age=31536000"  # a year: what browsers and the OWASP REST Security Cheat Sheet ask for
+HSTS = "max-age=31536000"  # one year, as the OWASP REST Security Cheat Sheet recommends
 ALLOWED_HEADERS = [
     "Authorization",
     "Content-Type",
@@ -33,14 +30,14 @@ EXPOSED_HEADERS = [
     "WWW-Authenticate",
     "X-Request-ID",
 ]
-PREFLIGHT_AGE = 600  # seconds that a browser remembers what was allowed
+PREFLIGHT_AGE = 600  # seconds that a browser caches a preflight answer
 
 
 def init_app(app: Flask) -> None:
-    """Believe whom the settings say is to be believed: nobody, where they say nothing."""
+    """Trust the proxies, hosts and origins of the settings, and nobody else."""
     hops = app.config["TRUSTED_PROXIES"]
     if hops:
-        # The address, the scheme and the host that the outermost proxy of ours saw; what came before is hearsay.
+        # Use the address, scheme and host that our outermost proxy saw.  A client can forge anything before it.
         inner = _without_port(app.wsgi_app)
         app.wsgi_app = ProxyFix(inner, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]
     app.config["TRUSTED_HOSTS"] = list(app.config["TRUSTED_HOSTS"]) or None  # Flask's own check, 400
@@ -57,10 +54,10 @@ def init_app(app: Flask) -> None:
         app.after_request(_vary_by_origin)
 
 
-def _without_port(inner: "WSGIApplication") -> "WSGIApplication":
-    """Some proxies name a client by address and port: another port is not another client."""
+def _without_port(inner: WSGIApplication) -> WSGIApplication:
+    """Remove the port that some proxies append to the client's address."""
 
-    def application(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+    def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         with_port = ADDRESS_AND_PORT.fullmatch(environ.get("REMOTE_ADDR", ""))
         if with_port:
             environ["REMOTE_ADDR"] = with_port[1] or with_port[2]
@@ -70,13 +67,13 @@ def _without_port(inner: "WSGIApplication") -> "WSGIApplication":
 
 
 def _promise_tls(response: Response) -> Response:
-    """A browser that came by TLS comes back by nothing else (RFC 6797)."""
+    """Tell browsers to use TLS only, once they came by TLS (RFC 6797)."""
     if request.is_secure:
         response.headers["Strict-Transport-Security"] = HSTS
     return response
 
 
 def _vary_by_origin(response: Response) -> Response:
-    """Flask-CORS leaves this out where one origin alone is allowed: a cache would serve it to all."""
+    """Flask-CORS omits this for a single origin, and a cache would then serve other origins."""
     response.vary.add("Origin")
     return response

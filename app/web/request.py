@@ -1,4 +1,4 @@
-"""What every request meets first and every answer last: ids, size, paths, headers."""
+"""Request ids, body limits, ids in paths, JSON bodies and security headers."""
 
 import random
 import re
@@ -17,12 +17,12 @@ from app.web.strict_json import NotStrictError, strict_json
 
 CSRF_HEADER = "X-CSRF-TOKEN"
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")  # RFC 9110 section 9.2.1: they change nothing
-# The exceptions of a server whose client sends a body that is not framed as HTTP asks.  gunicorn.conf.py adds its own.
+# Exceptions of the server for a badly framed body.  gunicorn.conf.py adds gunicorn's.
 framing_errors: tuple[type[Exception], ...] = (OSError,)
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
-# What the OWASP REST Security Cheat Sheet asks of every answer; a page of ours relaxes its own policy.
+# From the OWASP REST Security Cheat Sheet.  An HTML page sets a policy of its own.
 SECURITY_HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
@@ -44,7 +44,7 @@ def client_of_request() -> Client:
 
 
 class IdConverter(IntegerConverter):
-    """`<int:…>` for ids: one spelling each, 1 to 2**63 - 1.  Whatever cannot be an id is a path that does not exist."""
+    """`<int:…>` matches ids from 1 to 2**63 - 1, without leading zeros.  Other text is a 404."""
 
     regex = r"[1-9][0-9]{0,18}"
 
@@ -56,9 +56,9 @@ class IdConverter(IntegerConverter):
 
 
 def init_app(app: Flask) -> None:
-    """Register the hooks.  Before anything that adds routes: paths are matched by the rules set here."""
+    """Register the hooks and the path rules.  Runs before any route is added."""
     app.url_map.converters["int"] = IdConverter
-    app.url_map.merge_slashes = False  # `//` is another path, not a redirect in HTML
+    app.url_map.merge_slashes = False  # `//` is a 404, not a redirect in HTML
     app.json.ensure_ascii = False  # type: ignore[attr-defined]  # the attributes are the default provider's
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.before_request(_name_request)
@@ -72,20 +72,20 @@ def _name_request() -> None:
 
 
 def _new_id() -> str:
-    # It names a request and guards nothing: `uuid4` would ask the system, and lose its turn while it waits.
+    # The id is no secret, so `random` will do: `uuid4` makes a system call and releases the interpreter lock.
     return str(uuid.UUID(int=random.getrandbits(128), version=4))
 
 
 def _receive_body() -> None:
-    """Read the whole body, or refuse it: nothing behind this can be cut short, too large or late.
+    """Read the whole body, or refuse it as too large, too late or incomplete.
 
-    Straight from the server: Werkzeug's stream stops at the limit without a word where no
-    length was declared (a chunked body), and takes a client that is slow for one that is gone.
+    Reads the server's stream, because Werkzeug's own silently cuts a chunked body at the limit
+    and treats a slow client as a disconnected one.
     """
     this = _request_itself()
     environ = this.environ
     if this.routing_exception is not None:
-        return  # the path and the method are judged before the body
+        return  # a 404 or a 405 comes before any fault of the body
     declared = this.content_length
     if declared is None and not environ.get("wsgi.input_terminated"):
         return  # no body
@@ -97,32 +97,32 @@ def _receive_body() -> None:
     except (BlockingIOError, TimeoutError):
         raise ApiError(Code.request_timeout) from None
     except framing_errors:
-        raise ApiError(Code.bad_request, "The body is not framed as HTTP asks.") from None
+        raise ApiError(Code.bad_request, "The body is not framed as HTTP requires.") from None
     if len(body) > limit:
         raise ApiError(Code.payload_too_large)
     if declared is not None and len(body) < declared:
-        raise ApiError(Code.bad_request, "The body breaks off.")
+        raise ApiError(Code.bad_request, "The body is incomplete.")
     environ["wsgi.input"] = BytesIO(body)
     environ["CONTENT_LENGTH"] = str(len(body))
     g.body = body
 
 
 def _request_itself() -> Request:
-    """For whoever asks it for several things: the proxy looks for it each time."""
+    """The request itself, because each attribute access on the proxy is a lookup."""
     return request._get_current_object()  # type: ignore[attr-defined,no-any-return]  # noqa: SLF001 -- Werkzeug's way
 
 
 def read_body() -> bytes:
-    """The whole body of this request; empty, where none came."""
+    """The whole body of this request, empty if there is none."""
     body: bytes = g.get("body", b"")
     return body
 
 
 def read_json() -> Any:
-    """The body of this request, read once.
+    """The JSON body of this request, parsed once.
 
     Raises:
-        ApiError: 415 where it is said to be something else than plain JSON, 400 where it cannot be read.
+        ApiError: 415 if the content type is not plain JSON, 400 if the body is not strict JSON.
     """
     if "json" not in g:
         g.json = _parse_json()
@@ -136,18 +136,18 @@ def _parse_json() -> Any:
         if this.mimetype != "application/json" or charset.lower() not in ("utf-8", "utf8"):
             raise ApiError(Code.unsupported_media_type)
         if this.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
-            # Never inflated: a thousand times the limit may be in it.  RFC 9110 sections 12.5.3 and 15.5.16.
+            # Never decompress: a small body may expand a thousandfold.  RFC 9110 sections 12.5.3 and 15.5.16.
             raise ApiError(
-                Code.unsupported_media_type, "The body must not be encoded.", headers={"Accept-Encoding": "identity"}
+                Code.unsupported_media_type, "The body must not be compressed.", headers={"Accept-Encoding": "identity"}
             )
     try:
         return strict_json(body)
     except NotStrictError as error:
-        raise ApiError(Code.bad_request, f"The body cannot be read. {error}") from None
+        raise ApiError(Code.bad_request, f"The body is not strict JSON. {error}") from None
 
 
 def query() -> MultiDict[str, str]:
-    """The query parameters of this request, without a token that stood among them."""
+    """The query parameters of this request, without the token if there was one."""
     parameters: MultiDict[str, str] = g.get("query", request.args)
     return parameters
 

@@ -1,26 +1,24 @@
-"""JSON with one meaning (RFC 8259): what parsers disagree about is refused, in bodies and in tokens alike."""
+"""Strict JSON (RFC 8259) for bodies and tokens: refuses what parsers read differently."""
 
 import json
 import re
 from typing import Any, NoReturn
 
 MAX_DEPTH = 32
-# A string, closed or not, or a bracket: every character is looked at once, whatever was sent.
+# A string, closed or not, or a bracket.  The possessive quantifier keeps the scan linear.
 _NESTING = re.compile(r'"(?:[^"\\]|\\.)*+"?|[\[{\]}]', re.DOTALL)
-_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")  # as JSON writes one; UTF-8 itself has none
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")  # as a JSON escape; UTF-8 itself cannot hold one
 
 
 class NotStrictError(ValueError):
-    """Not JSON, or JSON that parsers disagree about.  The text says which, and quotes nothing."""
+    """The bytes are not strict JSON.  The message says why and quotes nothing of the input."""
 
 
 def strict_json(content: bytes) -> Any:
-    """The one meaning of the bytes.
-
-    UTF-8, no name twice in an object, no NaN, no lone surrogate, no deeper than 32.
+    """Parse UTF-8 JSON without duplicate names, NaN, lone surrogates or more than 32 levels.
 
     Raises:
-        NotStrictError: where there is none.
+        NotStrictError: if the bytes break one of these rules.
     """
     try:
         text = content.decode("utf-8")
@@ -29,13 +27,13 @@ def strict_json(content: bytes) -> Any:
     if not text.strip(" \t\r\n"):
         raise NotStrictError("It is empty.")
     if _depth_exceeds(text, MAX_DEPTH):
-        raise NotStrictError(f"It nests deeper than {MAX_DEPTH}.")
+        raise NotStrictError(f"It nests deeper than {MAX_DEPTH} levels.")
     try:
         value = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_finite)
         if _SURROGATE.search(text):
             json.dumps(value, ensure_ascii=False).encode()
     except UnicodeEncodeError:
-        raise NotStrictError("It has half of a surrogate pair: that is no text.") from None
+        raise NotStrictError("It contains a lone surrogate.") from None
     except NotStrictError:
         raise
     except ValueError:  # also a number of more digits than Python converts
@@ -57,7 +55,7 @@ def _depth_exceeds(text: str, limit: int) -> bool:
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) != len(pairs):
-        raise NotStrictError("A name stands twice in one object.")
+        raise NotStrictError("An object contains a name twice.")
     return members
 
 

@@ -1,0 +1,290 @@
+"""Which databases this run is about."""
+
+import os
+
+import pytest
+from sqlalchemy import (
+    Column,
+    Index,
+    String,
+    Table,
+    UniqueConstraint,
+    create_engine,
+    insert,
+    literal,
+    select,
+    text,
+    update,
+)
+from sqlalchemy.exc import IntegrityError
+
+from app import create_app
+from app.data.base import Base, db
+from app.data.connections import database_url, engine_options
+from app.data.errors import unique_or
+from app.data.statements import commit_if_begun, insert_alone, read_rows, write_alone
+from app.data.types import utcnow
+from app.users.models import User
+from config import TestingConfig
+from support.databases import ALL, ENDINGS, absent
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_the_suite_runs_on_every_database(kind):
+    """A database that is not there is skipped on your machine, and a failure in CI."""
+    reason = absent(kind)
+
+    if reason and not os.environ.get("CI"):
+        pytest.skip(reason)
+    assert reason is None
+
+
+@pytest.mark.parametrize(
+    ("plain", "driver"),
+    [
+        ("postgres://u:p@h/d", "postgresql+psycopg"),
+        ("postgresql://u:p@h/d", "postgresql+psycopg"),
+        ("mysql://u:p@h/d", "mysql+pymysql"),
+        ("mariadb://u:p@h/d", "mariadb+pymysql"),
+        ("sqlite:///x.db", "sqlite"),
+        ("postgresql+psycopg://u:p@h/d", "postgresql+psycopg"),
+    ],
+)
+def test_the_driver_is_ours_to_choose(plain, driver):
+    """A plain spelling gets our driver, and nothing else of the URL changes."""
+    url = database_url(plain)
+
+    assert url.drivername == driver
+    assert url.render_as_string(hide_password=False).partition("://")[2] == plain.partition("://")[2]
+
+
+class TestSQLite:
+    @pytest.fixture
+    def connection(self, tmp_path):
+        url = database_url(f"sqlite:///{tmp_path / 'x.db'}")
+        engine = create_engine(url, **engine_options(url, threads=1))
+        with engine.connect() as connection:
+            yield connection
+        engine.dispose()
+
+    @pytest.mark.parametrize(
+        ("pragma", "value"),
+        [
+            ("journal_mode", "wal"),
+            ("synchronous", 2),
+            ("foreign_keys", 1),
+            ("busy_timeout", 5000),
+            ("cache_size", -8000),
+        ],
+    )
+    def test_is_set_up_to_keep_what_it_acknowledged(self, connection, pragma, value):
+        """Write-ahead log, full synchronisation, foreign keys, and patience with a lock."""
+        assert connection.exec_driver_sql(f"PRAGMA {pragma}").scalar() == value
+
+    def test_writers_begin_at_once(self, connection):
+        """The first write of a transaction takes the write lock, not its commit."""
+        assert connection.connection.dbapi_connection.isolation_level == "IMMEDIATE"
+
+
+class TestReadRows:
+    """A row by itself, beside the session."""
+
+    def test_it_holds_no_connection(self, app):
+        """It is given back at once, for the next request. On MariaDB the session keeps it."""
+        with app.app_context():
+            kept = db.engine.dialect.name in ("mysql", "mariadb")
+
+            assert read_rows(select(literal(7)), {})[0][0] == 7
+            assert db.engine.pool.checkedout() == kept
+
+    def test_within_a_transaction_it_waits_for_no_second_connection(self, app):
+        """Or threads that hold one each could wait for one another; and it sees what the transaction has written."""
+        with app.app_context():
+            db.session.add(User(username="grace", password_hash="x"))
+            db.session.flush()
+            held = db.engine.pool.checkedout()
+
+            assert [name for (name,) in read_rows(select(User.username), {})] == ["grace"]
+            assert db.engine.pool.checkedout() == held == 1
+            db.session.rollback()
+
+    def test_a_connection_that_the_server_has_ended_is_replaced(self, app):
+        """A restart of the database costs no request, though none asks whether its connection lives."""
+        with app.app_context():
+            way = ENDINGS.get(db.engine.dialect.name)
+            if way is None:
+                pytest.skip("SQLite has no connection to lose")
+            with db.engine.connect() as one, db.engine.connect() as other, db.engine.connect() as killer:
+                ended = [connection.execute(text(way[0])).scalar_one() for connection in (one, other)]
+                for connection in (one, other):
+                    connection.rollback()
+                for number in ended:
+                    killer.execute(text(way[1].format(number)))
+                killer.rollback()
+            for _ in range(3):
+                assert read_rows(select(literal(7)), {})[0][0] == 7
+                assert db.session.execute(text(way[0])).scalar_one() not in ended
+                db.session.rollback()
+
+
+class TestPostgreSQL:
+    def connect_args(self, **more):
+        return engine_options(database_url("postgresql://h/d"), threads=64, **more)["connect_args"]
+
+    def test_a_connection_asks_for_its_timeouts(self):
+        """And for UTC, as it connects."""
+        asked = self.connect_args()["options"]
+
+        assert asked.count("-c ") == 4
+        assert "-c statement_timeout=5s -c lock_timeout=3s" in asked
+        assert "prepare_threshold" not in self.connect_args()
+
+    def test_a_pooler_is_asked_for_nothing_that_stays(self):
+        """It refuses the one, and would hand the other to somebody else; what bounds a connect remains."""
+        lent, own = self.connect_args(pooler=True), self.connect_args()
+
+        assert lent.pop("prepare_threshold", 5) is None
+        assert lent == {name: value for name, value in own.items() if name != "options"}
+
+    def test_the_setting_says_so(self):
+        """DATABASE_POOLER reaches the engine of the program."""
+        config = TestingConfig()
+        config.DATABASE_URL, config.DATABASE_POOLER = "postgresql://h/d", True
+
+        assert create_app(config).config["SQLALCHEMY_ENGINE_OPTIONS"]["connect_args"]["prepare_threshold"] is None
+
+
+class TestInsertAlone:
+    """One row that is a transaction by itself."""
+
+    @pytest.fixture
+    def row(self):
+        now = utcnow()
+        return {"username": "grace", "username_key": "g", "password_hash": "x", "created_at": now, "updated_at": now}
+
+    def test_it_stands_and_gives_its_id(self, app, row):
+        """With nothing left to commit; on MariaDB it is the session's to commit."""
+        with app.app_context():
+            made = insert_alone(insert(User.__table__), row)
+            stays = db.engine.dialect.name not in ("mysql", "mariadb")
+            assert db.engine.pool.checkedout() == (not stays)
+            if not stays:
+                commit_if_begun()
+            db.session.rollback()
+
+            assert db.session.scalar(select(User.id)) == made
+
+    def test_within_a_transaction_it_is_part_of_it(self, app, row):
+        """All of it stands, or nothing."""
+        with app.app_context():
+            db.session.add(User(username="ada", password_hash="x"))
+            db.session.flush()
+
+            assert insert_alone(insert(User.__table__), row) > 0
+            db.session.rollback()
+
+            assert db.session.scalars(select(User.username)).all() == []
+
+    def test_a_taken_name_takes_nothing_along(self, app, row):
+        """The connection goes back as it was, and the next request may write."""
+        with app.app_context():
+            insert_alone(insert(User.__table__), row)
+            commit_if_begun()
+            with pytest.raises(IntegrityError):
+                insert_alone(insert(User.__table__), row)
+            db.session.rollback()
+
+            assert db.engine.pool.checkedout() == 0
+            other = row | {"username": "ada", "username_key": "ada"}
+            assert insert_alone(insert(User.__table__), other) > 0
+
+
+def test_nothing_begun_is_nothing_to_commit(app):
+    """No session is made for it."""
+    with app.app_context():
+        commit_if_begun()
+
+        assert not db.session.registry.has()
+
+
+class TestWriteAlone:
+    """One statement that is a transaction by itself."""
+
+    def test_it_stands_whatever_comes(self, app):
+        """Though the request takes all else back; on MariaDB the session writes it, and it is taken back too."""
+        with app.app_context():
+            db.session.add(User(username="grace", password_hash="x"))
+            db.session.commit()
+            stays = db.engine.dialect.name not in ("mysql", "mariadb")
+
+            assert write_alone(update(User).values(username="ada"), {}) == 1
+            assert db.engine.pool.checkedout() == (not stays)
+            db.session.rollback()
+
+            assert db.session.scalar(select(User.username)) == ("ada" if stays else "grace")
+
+    def test_within_a_transaction_it_is_part_of_it(self, app):
+        """It would wait for itself, and for a second connection."""
+        with app.app_context():
+            db.session.add(User(username="grace", password_hash="x"))
+            db.session.flush()
+
+            assert write_alone(update(User).values(username="ada"), {}) == 1
+            db.session.rollback()
+
+            assert db.session.scalar(select(User.username)) is None
+
+
+class TestUniqueOr:
+    @pytest.fixture
+    def samples(self, app):
+        """A table with several unique constraints, which holds one row."""
+        samples = Table(
+            "samples",
+            Base.metadata,
+            *(Column(name, String(40)) for name in ("one", "two", "three", "four")),
+            UniqueConstraint("one"),
+            UniqueConstraint("two", "three"),
+            Index(None, "four", unique=True),
+        )
+        with app.app_context():
+            samples.create(db.engine)
+            db.session.execute(insert(samples).values(one="1", two="2", three="3", four="4"))
+            db.session.commit()
+            yield samples
+            db.session.rollback()
+            samples.drop(db.engine)
+        Base.metadata.remove(samples)
+
+    @pytest.mark.parametrize(
+        ("row", "name"),
+        [
+            ({"one": "1"}, "uq_samples_one"),
+            ({"two": "2", "three": "3"}, "uq_samples_two_three"),
+            ({"four": "4"}, "ix_samples_four"),
+        ],
+    )
+    def test_each_constraint_has_its_own_conflict(self, samples, row, name):
+        """The conflict of the violated constraint is raised, on every database."""
+        names = ("uq_samples_one", "uq_samples_two_three", "ix_samples_four")
+
+        with pytest.raises(LookupError, match=f"^{name}$"), unique_or({name: LookupError(name) for name in names}):
+            db.session.execute(insert(samples).values(**row))
+
+    def test_a_text_cannot_name_another_constraint(self, samples):
+        """A value that looks like the end of the database's message is only a value."""
+        row = {"one": "' for key 'ix_samples_four'"}
+        db.session.execute(insert(samples).values(**row))
+
+        with pytest.raises(LookupError), unique_or({"uq_samples_one": LookupError()}):
+            db.session.execute(insert(samples).values(**row))
+
+    def test_a_constraint_without_a_conflict(self, samples):
+        """It stays an IntegrityError: nobody has decided what to answer."""
+        with pytest.raises(IntegrityError), unique_or({"uq_samples_one": LookupError()}):
+            db.session.execute(insert(samples).values(four="4"))
+
+    def test_one_conflict_for_all(self, samples):
+        """Without names, every unique constraint has the same conflict."""
+        with pytest.raises(LookupError), unique_or(LookupError()):
+            db.session.execute(insert(samples).values(four="4"))

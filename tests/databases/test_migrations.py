@@ -1,0 +1,261 @@
+"""The way from an empty database to the newest schema and back, and what the database itself holds."""
+
+import subprocess
+import uuid
+from datetime import datetime, timedelta, timezone
+from decimal import Decimal
+from pathlib import Path
+from shutil import copytree
+
+import flask_migrate
+import pytest
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import delete, inspect
+from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, StatementError
+
+from app.auth.models import Session
+from app.data.base import Base, db
+from app.data.errors import is_unavailable
+from app.data.types import utcnow
+from app.items.models import Item
+from app.users.models import User
+from support.api import API, error
+from support.databases import at_version
+from support.serving import BIN, ROOT, environment
+
+MIGRATIONS = Path(__file__).parents[2] / "migrations"
+TABLES = set(Base.metadata.tables)
+HEAD = ScriptDirectory(MIGRATIONS).get_current_head()
+
+
+def test_there_is_one_head():
+    """Two branches that were merged without their migrations are noticed here, not in production."""
+    assert len(ScriptDirectory(MIGRATIONS).get_heads()) == 1
+
+
+def tables():
+    db.engine.dispose()
+    return set(inspect(db.engine).get_table_names()) - {"alembic_version", "sqlite_sequence"}
+
+
+class TestMigrations:
+    def test_up_and_down_and_up_again(self, empty):
+        """Empty → head → base → head, with every table there and gone in between."""
+        flask_migrate.upgrade()
+        assert tables() == TABLES
+        flask_migrate.downgrade(revision="base")
+        assert tables() == set()
+        flask_migrate.upgrade()
+        assert tables() == TABLES
+
+    def test_say_what_the_models_say(self, empty):
+        """`flask db check` finds no difference."""
+        flask_migrate.upgrade()
+
+        flask_migrate.check()
+
+    def test_a_generated_migration_runs(self, empty, tmp_path):
+        """What `flask db migrate` writes of our own column types needs no import of ours, and makes the same schema."""
+        copy = tmp_path / "migrations"
+        copytree(MIGRATIONS, copy)
+        for version in (copy / "versions").glob("*.py"):
+            version.unlink()
+
+        flask_migrate.revision(directory=str(copy), autogenerate=True, rev_id="0001", message="everything")
+        script = next((copy / "versions").glob("*.py")).read_text()
+        flask_migrate.upgrade(directory=str(copy))
+
+        assert "import app" not in script
+        assert "from app" not in script
+        assert tables() == TABLES
+        flask_migrate.check(directory=str(copy))
+
+    def test_a_failing_migration_leaves_nothing_half_done(self, empty, tmp_path):
+        """A migration that fails is taken back; by MariaDB, which cannot, it is at least not counted as done."""
+        copy = tmp_path / "migrations"
+        copytree(MIGRATIONS, copy)
+        (copy / "versions" / "9999_broken.py").write_text(BROKEN.replace("HEAD", HEAD))
+
+        with pytest.raises(DBAPIError):
+            flask_migrate.upgrade(directory=str(copy))
+
+        # SQLite takes back the whole run, PostgreSQL the one migration, MariaDB nothing.
+        done = {"sqlite": (), "postgresql": (HEAD,), "mysql": (HEAD,)}[db.engine.dialect.name]
+        with db.engine.connect() as connection:
+            assert MigrationContext.configure(connection).get_current_heads() == done
+        left = {"half_done"} if db.engine.dialect.name == "mysql" else set()
+        assert tables() == (TABLES if done else set()) | left
+        flask_migrate.upgrade()
+        assert tables() == TABLES | left
+
+    def test_two_jobs_at_once_do_no_harm(self, empty):
+        """As of two machines: one migrates, the other waits and finds nothing to do.  Both succeed."""
+        command = [BIN / "flask", "db", "upgrade"]
+        env = environment(DATABASE_URL=empty.config["DATABASE_URL"], APP_ENV="testing")
+        jobs = [
+            subprocess.Popen(command, cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+            for _ in range(2)
+        ]
+        said = [job.communicate(timeout=120)[0] for job in jobs]
+
+        assert [job.returncode for job in jobs] == [0, 0], said
+        assert tables() == TABLES
+        flask_migrate.check()
+
+    def test_where_a_newer_release_has_been(self, empty, capsys):
+        """`flask db upgrade` of the release before has nothing to do: its machines start, however they are started."""
+        flask_migrate.upgrade()
+        with at_version(empty, "9999"):
+            flask_migrate.upgrade()
+            with db.engine.connect() as connection:
+                assert MigrationContext.configure(connection).get_current_heads() == ("9999",)
+            with pytest.raises(SystemExit):  # back from there is for whoever knows the way
+                flask_migrate.downgrade()
+
+        assert "nothing to do" in capsys.readouterr().out
+        assert tables() == TABLES
+
+    def test_go_past_a_pooler(self, empty, caplog):
+        """Through one the lock would stay with a connection that others are lent: nothing runs."""
+        empty.config["DATABASE_POOLER"] = True
+
+        with pytest.raises(SystemExit):
+            flask_migrate.upgrade()
+
+        assert "DATABASE_POOLER=false DATABASE_URL=" in caplog.text
+        assert tables() == set()
+
+    @pytest.mark.parametrize("path", [f"{API}/items", "/health/ready"])
+    def test_without_the_tables_it_is_the_databases_fault(self, empty, path):
+        """A request that meets a database that nobody has migrated is a 503, on every database."""
+        assert error(empty.test_client().get(path)) == (503, "database_unavailable")
+
+    def test_sql_can_be_written_instead_of_run(self, empty, capsys):
+        """`flask db upgrade --sql` prints what a database administrator would run by hand."""
+        flask_migrate.upgrade(sql=True)
+
+        assert "CREATE TABLE users" in capsys.readouterr().out
+
+
+BROKEN = '''"""Make one table, and fail."""
+import sqlalchemy as sa
+from alembic import op
+
+revision = "9999"
+down_revision = "HEAD"
+
+
+def upgrade() -> None:
+    op.create_table("half_done", sa.Column("id", sa.Integer(), primary_key=True))
+    op.execute("INSERT INTO no_such_table VALUES (1)")
+'''
+
+
+@pytest.fixture
+def session(app):
+    with app.app_context():
+        yield db.session
+        db.session.rollback()
+
+
+def a_user(session, name="grace"):
+    user = User(username=name, password_hash="x")
+    session.add(user)
+    session.commit()
+    return user
+
+
+class TestConstraints:
+    """What no bug of ours can get past."""
+
+    @pytest.mark.parametrize(
+        "rows",
+        [
+            [User(username="grace", password_hash="x"), User(username="GRACE", password_hash="x")],
+            [Item(name="Lamp", price=Decimal(1)), Item(name="Lamp", price=Decimal(2))],
+            [Item(name="Lamp", price=Decimal("-0.01"))],
+            [Item(name="Lamp", price=Decimal(1), owner_id=999)],
+            [Session(user_id=999, expires_at=utcnow())],
+        ],
+        ids=["one name twice", "one item twice", "a negative price", "an unknown owner", "a session of nobody"],
+    )
+    def test_the_database_refuses(self, session, rows):
+        """Unique names, prices from 0 up, and references to what is there."""
+        for row in rows:
+            session.add(type(row)(**{k: v for k, v in vars(row).items() if k[0] != "_" and k != "username_key"}))
+
+        with pytest.raises((IntegrityError, OperationalError)) as refusal:
+            session.commit()
+
+        assert not is_unavailable(refusal.value)
+
+    def test_names_differ_by_their_exact_characters(self, session):
+        """An item `lamp` stands beside a `Lamp` and a `Làmp`, on every database."""
+        session.add_all(Item(name=name, price=Decimal(1)) for name in ("Lamp", "lamp", "Làmp"))
+
+        session.commit()
+
+    def test_every_constraint_has_the_name_of_the_convention(self, session):
+        """What the models call a constraint is what the database calls it, or no migration could drop it."""
+        inspector = inspect(session.connection())
+        checks = {check["name"] for check in inspector.get_check_constraints("items")}
+
+        assert "ck_items_price_not_negative" in checks
+        assert inspector.get_unique_constraints("users")[0]["name"] == "uq_users_username_key"
+        assert inspector.get_foreign_keys("items")[0]["name"] == "fk_items_owner_id"
+
+    def test_what_a_user_leaves_behind(self, session):
+        """The sessions of a deleted user go, the items stay without an owner."""
+        user = a_user(session)
+        session.add(Session(user_id=user.id, expires_at=utcnow()))
+        session.add(Item(name="Lamp", price=Decimal(1), owner_id=user.id))
+        session.commit()
+
+        session.execute(delete(User))
+        session.commit()
+
+        assert session.scalars(db.select(Session.id)).all() == []
+        assert session.execute(db.select(Item.name, Item.owner_id)).all() == [("Lamp", None)]
+
+    def test_an_id_is_never_used_again(self, session):
+        """The newest user's id dies with the user."""
+        first = a_user(session)
+        session.execute(delete(User))
+        session.commit()
+
+        assert a_user(session, "linus").id > first.id
+
+
+class TestColumnTypes:
+    @pytest.mark.parametrize("price", ["0", "0.01", "0.10", "19.90", "99999999.99"])
+    def test_money_is_exact(self, session, price):
+        """Every amount comes back as it went in, as a decimal with two places."""
+        session.add(Item(name="Lamp", price=Decimal(price)))
+        session.commit()
+        session.expunge_all()
+
+        kept = session.scalar(db.select(Item.price))
+
+        assert isinstance(kept, Decimal)
+        assert str(kept) == f"{Decimal(price):.2f}"
+
+    def test_an_instant_comes_back_aware_in_utc(self, session):
+        """To the microsecond, whatever zone it was given in."""
+        there = datetime(2026, 3, 1, 4, 5, 6, 789012, tzinfo=timezone(timedelta(hours=8)))
+        user = a_user(session)
+        session.add(Session(id=uuid.UUID(int=7), user_id=user.id, expires_at=there))
+        session.commit()
+        session.expunge_all()
+
+        kept = session.scalar(db.select(Session.expires_at))
+
+        assert kept == there
+        assert kept.utcoffset() == timedelta(0)
+
+    def test_a_naive_datetime_is_no_instant(self, session):
+        """Nobody knows what time it means."""
+        session.add(Session(user_id=a_user(session).id, expires_at=datetime(2026, 3, 1)))  # noqa: DTZ001
+
+        with pytest.raises(StatementError, match="naive"):
+            session.flush()

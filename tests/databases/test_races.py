@@ -1,0 +1,216 @@
+"""Many at once: real threads, each with a client of its own, let go at the same moment."""
+
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+
+import pytest
+from sqlalchemy import func, select
+
+from app.auth.models import FailedLogin, RevokedToken, Session
+from app.data.base import db
+from app.items.models import Item
+from app.users.models import User
+from support.api import API, PASSWORD, bearer, claims, count, log_in, make_admin, refresh, sign_up
+
+
+def at_once(app, *calls):
+    """The responses to the calls, each of which takes a client, all begun together."""
+    barrier = Barrier(len(calls))
+
+    def run(call):
+        client = app.test_client()
+        barrier.wait()
+        return call(client)
+
+    with ThreadPoolExecutor(len(calls)) as pool:
+        return list(pool.map(run, calls))
+
+
+def statuses(responses):
+    return Counter(response.status_code for response in responses)
+
+
+def test_one_name_is_registered_once(app):
+    """Of 50 who want one name at once, one gets it and 49 are told that it is taken."""
+    body = {"username": "grace", "password": PASSWORD}
+
+    responses = at_once(app, *[lambda client: client.post(f"{API}/auth/register", json=body)] * 50)
+
+    assert statuses(responses) == {201: 1, 409: 49}
+    assert {response.json["error"] for response in responses if response.status_code == 409} == {"username_taken"}
+    assert count(app, User) == 1
+    assert count(app, Session) == 1
+
+
+@pytest.mark.parametrize("username", ["grace", "nobody"])
+def test_no_more_logins_are_tried_than_are_left(app, user, username):
+    """Of 40 wrong ones at once five are tried, known name or not; the others are told to wait."""
+    body = {"username": username, "password": "wrong"}
+
+    responses = at_once(app, *[lambda client: client.post(f"{API}/auth/login", json=body)] * 40)
+
+    assert statuses(responses) == {401: 5, 429: 35}
+    assert all(int(response.headers["Retry-After"]) > 0 for response in responses if response.status_code == 429)
+    assert count(app, FailedLogin) == 1
+
+
+def test_a_hash_is_renewed_under_two_logins(app, another, user):
+    """Neither fails because the other was faster."""
+    harder = another(ARGON2_TIME_COST=2)
+    body = {"username": user.username, "password": user.password}
+
+    responses = at_once(harder, *[lambda client: client.post(f"{API}/auth/login", json=body)] * 4)
+
+    assert statuses(responses) == {200: 4}
+    with app.app_context():
+        assert "t=2" in db.session.scalar(select(User.password_hash))
+
+
+def test_one_item_name_is_taken_once(app, as_user):
+    """Of 20 who create one item at once, one does."""
+    body = {"name": "Lamp", "price": "1"}
+
+    responses = at_once(app, *[lambda client: client.post(f"{API}/items", headers=as_user, json=body)] * 20)
+
+    assert statuses(responses) == {201: 1, 409: 19}
+    assert count(app, Item) == 1
+
+
+def test_one_refresh_token_has_one_successor(app, client, user):
+    """Of 20 who exchange one token at once, everybody gets the same successor, and it works."""
+    responses = at_once(app, *[lambda client: refresh(client, user.refresh_token)] * 20)
+
+    assert statuses(responses) == {200: 20}
+    successors = {response.json["refresh_token"] for response in responses}
+    assert len(successors) == 1
+    assert len({response.json["access_token"] for response in responses}) == 20
+    assert count(app, Session) == 1
+    assert refresh(client, successors.pop()).status_code == 200
+
+
+def test_a_logout_wins_over_refreshes(app, client, user):
+    """Whoever refreshes while the session ends holds nothing that lives on."""
+    calls = [lambda client: refresh(client, user.refresh_token)] * 10
+    calls.insert(5, lambda client: client.post(f"{API}/auth/logout", headers=user.headers))
+
+    responses = at_once(app, *calls)
+
+    assert statuses(responses).keys() <= {200, 401}
+    assert responses[5].status_code == 200
+    assert count(app, Session) == 0
+    for response in responses[:5] + responses[6:]:
+        if response.status_code == 200:
+            headers = bearer(response.json["access_token"])
+            assert client.get(f"{API}/users/me", headers=headers).json["error"] == "token_revoked"
+
+
+def test_a_logged_out_refresh_token_is_not_renewed(app, client, user):
+    """Once logout/refresh has answered, no refresh that ran beside it has left a living successor."""
+    calls = [lambda client: refresh(client, user.refresh_token)] * 10
+    calls.insert(5, lambda client: client.post(f"{API}/auth/logout/refresh", headers=bearer(user.refresh_token)))
+
+    responses = at_once(app, *calls)
+
+    assert responses[5].status_code == 200
+    for response in responses[:5] + responses[6:]:
+        if response.status_code == 200:
+            assert refresh(client, response.json["refresh_token"]).json["error"] == "token_revoked"
+
+
+def test_one_access_token_is_revoked_once(app, user):
+    """Of ten who log one token out at once, nobody meets an error of ours."""
+    responses = at_once(app, *[lambda client: client.post(f"{API}/auth/logout/access", headers=user.headers)] * 10)
+
+    assert statuses(responses).keys() <= {200, 401}
+    assert statuses(responses)[200] == 1
+    assert count(app, RevokedToken) == 1
+
+
+def test_no_login_outlives_a_password_change(app, client, user):
+    """A login by the old password that runs beside the change leaves no session behind it."""
+    app.config["LOGIN_ATTEMPTS"] = 100  # or some of them would be told to wait
+    old = {"username": "grace", "password": PASSWORD}
+    change = {"current_password": PASSWORD, "new_password": "another long one"}
+    calls = [lambda client: client.post(f"{API}/auth/login", json=old)] * 8
+    calls.insert(4, lambda client: client.put(f"{API}/auth/password", headers=user.headers, json=change))
+
+    responses = at_once(app, *calls)
+
+    changed = responses.pop(4)
+    assert changed.status_code == 200
+    assert statuses(responses).keys() <= {200, 401}
+    assert count(app, Session) == 1
+    sid = claims(changed.json["access_token"])["sid"]
+    with app.app_context():
+        assert str(db.session.scalar(select(Session.id))) == sid
+
+
+def test_a_single_session_stays_single(app, client, user):
+    """With SINGLE_SESSION ten logins at once leave one session."""
+    app.config |= {"SINGLE_SESSION": True, "LOGIN_ATTEMPTS": 100}
+
+    at_once(app, *[lambda client: log_in(client, "grace")] * 10)
+
+    assert count(app, Session) == 1
+
+
+def two_admins(app, client):
+    accounts = []
+    for name in ("ada", "barbara"):
+        sign_up(client, name)
+        make_admin(app, name)
+        accounts.append(log_in(client, name))
+    return accounts
+
+
+@pytest.mark.parametrize("method", ["delete_me", "demote_each_other", "delete_each_other", "delete_everybody_else"])
+def test_the_last_admin_stays(app, client, method):
+    """Two administrators who go at once, in whatever way, leave one."""
+    ada, barbara = two_admins(app, client)
+
+    def act(who, whom):
+        return {
+            "delete_me": lambda c: c.delete(f"{API}/users/me", headers=who.headers),
+            "demote_each_other": lambda c: c.patch(
+                f"{API}/users/{whom.id}", headers=who.headers, json={"is_admin": False}
+            ),
+            "delete_each_other": lambda c: c.delete(f"{API}/users/{whom.id}", headers=who.headers),
+            "delete_everybody_else": lambda c: c.delete(f"{API}/users", headers=who.headers),
+        }[method]
+
+    responses = at_once(app, act(ada, barbara), act(barbara, ada))
+
+    assert statuses(responses)[200] == 1
+    assert statuses(responses).keys() <= {200, 401, 403, 409}
+    with app.app_context():
+        assert db.session.scalar(select(func.count()).where(User.is_admin, User.is_active)) == 1
+
+
+def test_changes_meet_a_deletion(app, client, user, lamp, as_admin):
+    """Whoever changes an item while it is deleted is told that it is gone, never that we failed."""
+    path = f"{API}/items/{lamp['id']}"
+    changes = [lambda c, n=n: c.patch(path, headers=user.headers, json={"price": str(n)}) for n in range(8)]
+
+    responses = at_once(app, *changes, lambda c: c.delete(path, headers=as_admin))
+
+    assert responses[-1].status_code == 200
+    assert statuses(responses[:-1]).keys() <= {200, 404}
+    assert count(app, Item) == 0
+
+
+def test_an_owner_who_goes_leaves_no_broken_item(app, client, user):
+    """Items created while their owner is deleted either stand without an owner or were refused."""
+    creations = [
+        lambda c, n=n: c.post(f"{API}/items", headers=user.headers, json={"name": f"Thing {n}", "price": "1"})
+        for n in range(8)
+    ]
+
+    responses = at_once(app, *creations, lambda c: c.delete(f"{API}/users/me", headers=user.headers))
+
+    assert responses[-1].status_code == 200
+    created = statuses(responses[:-1])
+    assert created.keys() <= {201, 401, 404}
+    assert count(app, Item) == created[201]
+    with app.app_context():
+        assert db.session.scalar(select(func.count()).where(Item.owner_id.is_not(None))) == 0

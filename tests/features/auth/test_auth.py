@@ -1,0 +1,604 @@
+"""Register, log in, stay logged in, log out."""
+
+from datetime import timedelta
+from uuid import UUID
+
+import jwt
+import pytest
+import time_machine
+from sqlalchemy import select, update
+
+from app.auth.models import CLOCKS_ERR, MAX_LEEWAY, RevokedToken, Session
+from app.data.base import db
+from app.data.expiry import PRUNE_EVERY
+from app.data.types import utcnow
+from app.users.models import User
+from support.api import API, PASSWORD, bearer, claims, count, error, log_in, make_admin, me, refresh, sign_up
+
+
+class TestRegister:
+    def test_gives_both_tokens_and_the_user(self, client):
+        """A new account is logged in at once, with a fresh access token."""
+        response = client.post(f"{API}/auth/register", json={"username": "Grace", "password": PASSWORD})
+
+        assert response.status_code == 201
+        assert response.json.keys() == {"access_token", "refresh_token", "token_type", "expires_in", "user"}
+        assert response.json["token_type"] == "Bearer"
+        assert response.json["expires_in"] == 900
+        assert response.json["user"].keys() == {"id", "username", "is_admin", "is_active", "created_at", "updated_at"}
+        assert response.json["user"]["username"] == "Grace"
+        assert response.json["user"]["is_admin"] is False
+        assert response.headers["Cache-Control"] == "no-store"
+        assert claims(response.json["access_token"])["fresh"] is True
+        assert me(client, response.json["access_token"]).json == response.json["user"]
+
+    @pytest.mark.parametrize("name", ["GRACE", "ｇｒａｃｅ", "Grace"])
+    def test_a_name_is_unique_whatever_the_case(self, app, client, user, name):
+        """A second account of the same name, however it is spelt, is a 409 and no row."""
+        response = client.post(f"{API}/auth/register", json={"username": name, "password": PASSWORD})
+
+        assert error(response) == (409, "username_taken")
+        assert count(app, User) == 1
+        assert count(app, Session) == 1
+
+    @pytest.mark.parametrize(
+        "name", ["ab", "a" * 65, "", " ada", "ada ", "-ada", ".ada", "a b c", "a@b.c", "ad\u200bmin", "a\x00b"]
+    )
+    def test_refuses_a_bad_name(self, app, client, name):
+        """A name of the wrong length, beginning or characters is a 422 that names the field."""
+        response = client.post(f"{API}/auth/register", json={"username": name, "password": PASSWORD})
+
+        assert error(response) == (422, "validation_failed")
+        assert response.json["errors"]["json"].keys() == {"username"}
+        assert count(app, User) == 0
+
+    @pytest.mark.parametrize("name", ["ada", "a" * 64, "रामकुमार", "สมชายดี", "用户名", "user١٢٣", "a.b_c-d", "9lives"])
+    def test_takes_names_of_every_script(self, client, name):
+        """Letters, their marks and digits of any script make a name, and one can log in with it."""
+        assert sign_up(client, name).username == name
+        assert log_in(client, name.upper()).username == name
+
+    @pytest.mark.parametrize(
+        ("password", "status"), [("x" * 7, 422), ("x" * 8, 201), ("🐎" * 128, 201), ("x" * 129, 422)]
+    )
+    def test_counts_the_characters_of_the_password(self, client, password, status):
+        """A password has 8 to 128 characters, whatever they are."""
+        response = client.post(f"{API}/auth/register", json={"username": "grace", "password": password})
+
+        assert response.status_code == status
+
+    def test_longer_passwords_can_be_asked_for(self, app, client):
+        """PASSWORD_MIN_LENGTH raises the floor."""
+        app.config["PASSWORD_MIN_LENGTH"] = 15
+
+        response = client.post(f"{API}/auth/register", json={"username": "grace", "password": "x" * 14})
+
+        assert response.json["errors"] == {"json": {"password": ["Length must be between 15 and 128."]}}
+
+    def test_nobody_makes_himself_an_admin(self, client):
+        """A field that is not the caller's to set is refused, not ignored."""
+        response = client.post(
+            f"{API}/auth/register", json={"username": "grace", "password": PASSWORD, "is_admin": True}
+        )
+
+        assert response.json["errors"] == {"json": {"is_admin": ["Unknown field."]}}
+
+    def test_can_be_closed(self, app, client):
+        """With REGISTRATION_OPEN off the answer is 403, and names the setting."""
+        app.config["REGISTRATION_OPEN"] = False
+
+        response = client.post(f"{API}/auth/register", json={"username": "grace", "password": PASSWORD})
+
+        assert error(response) == (403, "forbidden")
+        assert "REGISTRATION_OPEN" in response.json["message"]
+        assert count(app, User) == 0
+
+
+class TestLogin:
+    def test_gives_a_fresh_access_token_and_a_refresh_token(self, client, user):
+        """The tokens carry the claims of the contract, and belong to one new session."""
+        response = client.post(f"{API}/auth/login", json={"username": "grace", "password": PASSWORD})
+        access, renewal = claims(response.json["access_token"]), claims(response.json["refresh_token"])
+
+        assert response.status_code == 200
+        assert response.headers["Cache-Control"] == "no-store"
+        names = {"sub", "jti", "type", "fresh", "iat", "nbf", "exp", "iss", "aud", "sid", "is_admin"}
+        assert access.keys() == names
+        assert renewal.keys() == names
+        assert (access["sub"], access["type"], access["fresh"]) == (str(user.id), "access", True)
+        assert (renewal["sub"], renewal["type"], renewal["fresh"]) == (str(user.id), "refresh", False)
+        assert access["sid"] == renewal["sid"] != claims(user.access_token)["sid"]
+        assert access["exp"] - access["iat"] == 900
+        assert renewal["exp"] - renewal["iat"] in (2_592_000, 2_592_001)
+        assert (access["iss"], access["aud"]) == ("latchkey", "latchkey")
+        assert jwt.get_unverified_header(response.json["access_token"]) == {
+            "alg": "HS256",
+            "typ": "JWT",
+            "kid": "secret",
+        }
+
+    def test_fails_the_same_whatever_is_wrong(self, app, client, user):
+        """Unknown user, wrong password, inactive account: one answer, with a bare challenge."""
+        with app.app_context():
+            db.session.add(
+                User(username="gone", password_hash=db.session.scalar(select(User.password_hash)), is_active=False)
+            )
+            db.session.commit()
+        attempts = [("nobody", PASSWORD), ("grace", "wrong wrong"), ("grace", "x" * 500), ("gone", PASSWORD)]
+
+        responses = [client.post(f"{API}/auth/login", json={"username": n, "password": p}) for n, p in attempts]
+
+        assert {error(response) for response in responses} == {(401, "invalid_credentials")}
+        assert {response.headers["WWW-Authenticate"] for response in responses} == {'Bearer realm="Latchkey"'}
+        assert len({response.json["message"] for response in responses}) == 1
+
+    @pytest.mark.parametrize(
+        "body",
+        [
+            {},
+            {"username": "grace"},
+            {"username": 1, "password": "x"},
+            {"username": "", "password": "x"},
+            {"username": "grace", "password": None},
+            {"username": "grace", "password": ""},
+        ],
+    )
+    def test_refuses_a_bad_body(self, client, body):
+        """A missing, blank or wrong field is a 422."""
+        assert error(client.post(f"{API}/auth/login", json=body)) == (422, "validation_failed")
+
+    def test_one_password_however_it_is_typed(self, client):
+        """Composed and decomposed accents are the same password (NFKC)."""
+        sign_up(client, "grace", "cafe\u0301 au lait")
+
+        assert log_in(client, "grace", "caf\u00e9 au lait").username == "grace"
+
+    def test_single_session_ends_the_others(self, app, client, user):
+        """With SINGLE_SESSION a login ends what was before it, and nobody else's."""
+        other = sign_up(client, "linus")
+        app.config["SINGLE_SESSION"] = True
+
+        again = log_in(client, "grace")
+
+        assert error(me(client, user.access_token)) == (401, "token_revoked")
+        assert me(client, again.access_token).status_code == 200
+        assert me(client, other.access_token).status_code == 200
+
+    def test_renews_a_hash_of_other_parameters(self, app, client, user):
+        """A hash made with other parameters is replaced at the next login, unseen."""
+        with app.app_context():
+            weak = "$argon2id$v=19$m=16,t=2,p=1$c29tZXNhbHRzb21lc2FsdA$"
+            before = db.session.scalar(select(User.password_hash))
+            assert not before.startswith(weak[:22])
+            from argon2 import PasswordHasher  # noqa: PLC0415 -- this one test makes a foreign hash
+
+            old = PasswordHasher(memory_cost=16, time_cost=2, parallelism=1).hash(PASSWORD)
+            changed_at = db.session.scalar(select(User.updated_at))
+            db.session.execute(update(User).values(password_hash=old, updated_at=User.updated_at))
+            db.session.commit()
+
+        log_in(client, "grace")
+
+        with app.app_context():
+            after = db.session.scalar(select(User.password_hash))
+            assert after != old
+            assert "m=8,t=1,p=1" in after
+            assert db.session.scalar(select(User.updated_at)) == changed_at
+        assert log_in(client, "grace").id == user.id
+
+    def test_takes_expired_rows_along(self, app, client, user):
+        """Logins remove expired sessions and revoked tokens: the tables do not only grow."""
+        with app.app_context():
+            long_ago = utcnow() - timedelta(days=60)
+            for number in range(3):
+                db.session.add(Session(user_id=user.id, expires_at=long_ago))
+                db.session.add(RevokedToken(jti=UUID(int=number), expires_at=long_ago))
+            db.session.commit()
+
+        with time_machine.travel(utcnow() + PRUNE_EVERY):
+            log_in(client, "grace")
+
+        assert count(app, Session) == 2
+        assert count(app, RevokedToken) == 0
+
+
+class TestFreshLogin:
+    def fresh_login(self, client, username, headers=None, password=PASSWORD):
+        return client.post(
+            f"{API}/auth/fresh-login", headers=headers, json={"username": username, "password": password}
+        )
+
+    def test_joins_the_session_that_came_along(self, app, client, user, as_stale_user):
+        """The fresh token belongs to the caller's session: no other is made, and logging out ends both."""
+        response = self.fresh_login(client, "grace", as_stale_user)
+
+        assert response.status_code == 200
+        assert response.json.keys() == {"access_token", "token_type", "expires_in"}
+        token = response.json["access_token"]
+        assert claims(token)["fresh"] is True
+        assert claims(token)["sid"] == claims(user.access_token)["sid"]
+        assert count(app, Session) == 1
+        client.post(f"{API}/auth/logout", headers=as_stale_user)
+        assert error(me(client, token)) == (401, "token_revoked")
+
+    def test_stands_alone_without_a_token(self, app, client, user):
+        """On its own it makes a session that ends with the token and cannot be renewed."""
+        token = self.fresh_login(client, "grace").json["access_token"]
+
+        assert claims(token)["sid"] != claims(user.access_token)["sid"]
+        with app.app_context():
+            session = db.session.get(Session, UUID(claims(token)["sid"]))
+            assert session.refresh_jti is None
+            assert int(session.expires_at.timestamp()) == claims(token)["exp"]
+
+    def test_ignores_a_dead_or_foreign_token(self, client, user):
+        """A token that is expired, broken, logged out or somebody else's counts as none."""
+        other = sign_up(client, "linus")
+        dead = log_in(client, "grace")
+        client.post(f"{API}/auth/logout", headers=dead.headers)
+
+        for headers in (
+            dead.headers,
+            bearer("x.y.z"),
+            bearer(user.refresh_token),
+            {"Authorization": "Bearer"},
+            other.headers,
+        ):
+            response = self.fresh_login(client, "grace", headers)
+
+            assert response.status_code == 200
+            assert claims(response.json["access_token"])["sub"] == str(user.id)
+            assert claims(response.json["access_token"])["sid"] not in (
+                claims(dead.access_token)["sid"],
+                claims(other.access_token)["sid"],
+            )
+
+    def test_needs_the_password(self, client, user):
+        """A live token does not stand in for the password."""
+        assert error(self.fresh_login(client, "grace", user.headers, "wrong wrong")) == (401, "invalid_credentials")
+
+
+class TestRefresh:
+    def test_gives_a_stale_access_token_and_the_successor(self, client, user):
+        """The new access token is not fresh; the new refresh token goes on from there, five times."""
+        token = user.refresh_token
+        for _ in range(5):
+            response = refresh(client, token)
+
+            assert response.status_code == 200
+            assert response.headers["Cache-Control"] == "no-store"
+            assert response.json.keys() == {"access_token", "refresh_token", "token_type", "expires_in"}
+            assert claims(response.json["access_token"])["fresh"] is False
+            assert claims(response.json["refresh_token"])["jti"] != claims(token)["jti"]
+            assert me(client, response.json["access_token"]).status_code == 200
+            token = response.json["refresh_token"]
+
+    def test_keeps_one_row_a_login(self, app, client, user):
+        """However often a session is renewed, it is one row, and nothing is put into revoked_tokens."""
+        token = user.refresh_token
+        for _ in range(3):
+            token = refresh(client, token).json["refresh_token"]
+
+        assert count(app, Session) == 1
+        assert count(app, RevokedToken) == 0
+
+    def test_keeps_the_admin(self, client, admin):
+        """The role is in the tokens of a refresh too."""
+        token = refresh(client, admin.refresh_token).json["access_token"]
+
+        assert claims(token)["is_admin"] is True
+        assert client.get(f"{API}/users", headers=bearer(token)).status_code == 200
+
+    def test_the_same_successor_within_the_grace(self, client, user):
+        """A lost answer or a second tab gets the very same token again, until the grace is over."""
+        with time_machine.travel(utcnow(), tick=False) as clock:
+            first = refresh(client, user.refresh_token).json["refresh_token"]
+            clock.shift(9.9)
+            assert refresh(client, user.refresh_token).json["refresh_token"] == first
+            assert refresh(client, first).status_code == 200
+
+    def test_reuse_after_the_grace_ends_the_session(self, client, user):
+        """An exchanged token that comes again later is theft: its session is dead, and no other."""
+        elsewhere = log_in(client, "grace")
+        with time_machine.travel(utcnow(), tick=False) as clock:
+            tokens = refresh(client, user.refresh_token).json
+            clock.shift(10.1)
+
+            response = refresh(client, user.refresh_token)
+
+            assert error(response) == (401, "token_reused")
+            assert 'error="invalid_token"' in response.headers["WWW-Authenticate"]
+            assert error(me(client, tokens["access_token"])) == (401, "token_revoked")
+            assert error(refresh(client, tokens["refresh_token"])) == (401, "token_revoked")
+            assert error(refresh(client, user.refresh_token)) == (401, "token_revoked")
+            assert me(client, elsewhere.access_token).status_code == 200
+            assert refresh(client, elsewhere.refresh_token).status_code == 200
+
+    def test_the_window_does_not_renew(self, client, user):
+        """Asking again within the grace does not make it longer."""
+        with time_machine.travel(utcnow(), tick=False) as clock:
+            refresh(client, user.refresh_token)
+            clock.shift(6)
+            assert refresh(client, user.refresh_token).status_code == 200
+            clock.shift(6)
+            assert error(refresh(client, user.refresh_token)) == (401, "token_reused")
+
+    def test_a_grandparent_is_reuse_even_within_the_grace(self, client, user):
+        """Once the successor has been exchanged itself, its parent is dead."""
+        successor = refresh(client, user.refresh_token).json["refresh_token"]
+        refresh(client, successor)
+
+        assert error(refresh(client, user.refresh_token)) == (401, "token_reused")
+
+    def test_without_a_grace_the_first_reuse_counts(self, app, client, user):
+        """REFRESH_GRACE=0 forgives nothing."""
+        app.config["REFRESH_GRACE"] = 0
+        with time_machine.travel(utcnow(), tick=False) as clock:
+            refresh(client, user.refresh_token)
+            clock.shift(0.001)
+            assert error(refresh(client, user.refresh_token)) == (401, "token_reused")
+
+    def test_does_not_extend_the_session(self, client, user):
+        """A session ends when its first refresh token would have, and no token outlives it."""
+        end = claims(user.refresh_token)["exp"]
+        with time_machine.travel(end - 300, tick=False) as clock:
+            response = refresh(client, user.refresh_token)
+            assert claims(response.json["refresh_token"])["exp"] == end
+            assert response.json["expires_in"] == 300
+            assert claims(response.json["access_token"])["exp"] == end
+            clock.shift(300 + 11)
+            assert error(refresh(client, response.json["refresh_token"])) == (401, "token_expired")
+            assert error(me(client, response.json["access_token"])) == (401, "token_expired")
+
+    def test_takes_no_access_token(self, client, user):
+        """The two kinds of token are not interchangeable."""
+        assert error(refresh(client, user.access_token)) == (401, "invalid_token")
+        assert error(me(client, user.refresh_token)) == (401, "invalid_token")
+
+
+class TestLogout:
+    def test_ends_the_session(self, client, user):
+        """Both tokens are dead at the next request; another session lives."""
+        elsewhere = log_in(client, "grace")
+
+        response = client.post(f"{API}/auth/logout", headers=user.headers)
+
+        assert response.status_code == 200
+        assert error(me(client, user.access_token)) == (401, "token_revoked")
+        assert error(refresh(client, user.refresh_token)) == (401, "token_revoked")
+        assert me(client, elsewhere.access_token).status_code == 200
+
+    def test_within_the_grace_of_a_rotation(self, client, user):
+        """A logout in the middle of a rotation kills the parent and the successor."""
+        successor = refresh(client, user.refresh_token).json["refresh_token"]
+        client.post(f"{API}/auth/logout", headers=user.headers)
+
+        assert error(refresh(client, user.refresh_token)) == (401, "token_revoked")
+        assert error(refresh(client, successor)) == (401, "token_revoked")
+
+
+class TestLogoutAccess:
+    def test_revokes_this_token_alone(self, client, user):
+        """The access token is dead, the refresh token lives."""
+        response = client.post(f"{API}/auth/logout/access", headers=user.headers)
+
+        assert response.json == {"message": "Access token has been revoked"}
+        assert error(me(client, user.access_token)) == (401, "token_revoked")
+        renewed = refresh(client, user.refresh_token)
+        assert renewed.status_code == 200
+        assert me(client, renewed.json["access_token"]).status_code == 200
+
+    def test_stays_revoked_as_long_as_the_token_could_live(self, app, client, user):
+        """Pruning forgets a revoked token only when its time and the leeway are over, by any machine's clock."""
+        client.post(f"{API}/auth/logout/access", headers=user.headers)
+        end = claims(user.access_token)["exp"]
+        with time_machine.travel(end + 9, tick=False) as clock:
+            log_in(client, "grace")
+            assert error(me(client, user.access_token)) == (401, "token_revoked")
+            assert count(app, RevokedToken) == 1
+            clock.shift(3)
+            log_in(client, "grace")
+            assert error(me(client, user.access_token)) == (401, "token_expired")
+            assert count(app, RevokedToken) == 1
+            clock.shift(CLOCKS_ERR + MAX_LEEWAY)
+            log_in(client, "grace")
+            assert count(app, RevokedToken) == 0
+
+
+class TestLogoutRefresh:
+    def logout_refresh(self, client, token):
+        return client.post(f"{API}/auth/logout/refresh", headers=bearer(token))
+
+    def test_revokes_the_renewal_alone(self, client, user):
+        """The refresh token is dead, the access token lives."""
+        response = self.logout_refresh(client, user.refresh_token)
+
+        assert response.json == {"message": "Refresh token has been revoked"}
+        assert error(refresh(client, user.refresh_token)) == (401, "token_revoked")
+        assert me(client, user.access_token).status_code == 200
+
+    def test_takes_the_successor_along(self, client, user):
+        """Logging out a token that was exchanged a moment ago stops its successor too."""
+        successor = refresh(client, user.refresh_token).json["refresh_token"]
+
+        assert self.logout_refresh(client, user.refresh_token).status_code == 200
+        assert error(refresh(client, successor)) == (401, "token_revoked")
+        assert error(refresh(client, user.refresh_token)) == (401, "token_revoked")
+        assert me(client, user.access_token).status_code == 200
+
+    def test_reuse_is_theft_here_too(self, client, user):
+        """A token that was exchanged before the grace ends the session."""
+        with time_machine.travel(utcnow(), tick=False) as clock:
+            tokens = refresh(client, user.refresh_token).json
+            clock.shift(11)
+            assert error(self.logout_refresh(client, user.refresh_token)) == (401, "token_reused")
+            assert error(me(client, tokens["access_token"])) == (401, "token_revoked")
+
+
+class TestChangePassword:
+    def change(self, client, headers, current=PASSWORD, new="another long one"):
+        return client.put(
+            f"{API}/auth/password", headers=headers, json={"current_password": current, "new_password": new}
+        )
+
+    def test_ends_every_session_and_starts_a_new_one(self, client, user):
+        """Old tokens of every session are dead, the answer's live, and only the new password logs in."""
+        elsewhere = log_in(client, "grace")
+
+        response = self.change(client, user.headers)
+
+        assert response.status_code == 200
+        for account in (user, elsewhere):
+            assert error(me(client, account.access_token)) == (401, "token_revoked")
+            assert error(refresh(client, account.refresh_token)) == (401, "token_revoked")
+        assert me(client, response.json["access_token"]).status_code == 200
+        assert refresh(client, response.json["refresh_token"]).status_code == 200
+        assert log_in(client, "grace", "another long one").id == user.id
+        old = client.post(f"{API}/auth/login", json={"username": "grace", "password": PASSWORD})
+        assert error(old) == (401, "invalid_credentials")
+
+    def test_needs_the_current_password(self, client, user):
+        """A wrong current password changes nothing."""
+        assert error(self.change(client, user.headers, current="wrong wrong")) == (401, "invalid_credentials")
+        assert me(client, user.access_token).status_code == 200
+        assert log_in(client, "grace").id == user.id
+
+    def test_needs_a_fresh_token(self, client, as_stale_user):
+        """A token from a refresh is not enough, and the challenge says so (RFC 9470)."""
+        response = self.change(client, as_stale_user)
+
+        assert error(response) == (401, "fresh_token_required")
+        assert 'error="insufficient_user_authentication"' in response.headers["WWW-Authenticate"]
+
+    def test_refuses_a_short_new_password(self, client, user):
+        """The rules of registration hold."""
+        assert self.change(client, user.headers, new="short").json["errors"]["json"].keys() == {"new_password"}
+
+
+class TestListSessions:
+    def test_shows_where_one_is_logged_in(self, client, user):
+        """Every live session of the caller, newest first, with the current one marked; nobody else's."""
+        sign_up(client, "linus")
+        client.post(
+            f"{API}/auth/login",
+            json={"username": "grace", "password": PASSWORD},
+            headers={"User-Agent": "Phone/1.0 " + "x" * 300},
+        )
+
+        sessions = client.get(f"{API}/auth/sessions", headers=user.headers).json["sessions"]
+
+        assert len(sessions) == 2
+        assert sessions[0].keys() == {
+            "id",
+            "created_at",
+            "last_used_at",
+            "expires_at",
+            "user_agent",
+            "ip_address",
+            "current",
+        }
+        assert [session["current"] for session in sessions] == [False, True]
+        assert sessions[0]["user_agent"].startswith("Phone/1.0")
+        assert sessions[0]["ip_address"] == "127.0.0.1"
+        assert sessions[1]["id"] == claims(user.access_token)["sid"]
+
+    def test_last_used_moves_with_a_refresh_alone(self, client, user):
+        """Reading costs no write: only logins and refreshes move `last_used_at`."""
+        with time_machine.travel(utcnow() + timedelta(seconds=60), tick=False):
+            before = client.get(f"{API}/auth/sessions", headers=user.headers).json["sessions"][0]
+            assert before["last_used_at"] == before["created_at"]
+            refresh(client, user.refresh_token)
+            after = client.get(f"{API}/auth/sessions", headers=user.headers).json["sessions"][0]
+        assert after["last_used_at"] > before["last_used_at"]
+
+
+class TestDeleteSessions:
+    def test_logs_out_everywhere(self, client, user):
+        """Every session of the caller is over, the current one too."""
+        elsewhere = log_in(client, "grace")
+        other = sign_up(client, "linus")
+
+        assert client.delete(f"{API}/auth/sessions", headers=user.headers).status_code == 200
+
+        assert error(me(client, user.access_token)) == (401, "token_revoked")
+        assert error(refresh(client, elsewhere.refresh_token)) == (401, "token_revoked")
+        assert me(client, other.access_token).status_code == 200
+
+    def test_can_keep_the_current_one(self, client, user):
+        """`keep_current` logs out everywhere else."""
+        elsewhere = log_in(client, "grace")
+
+        assert client.delete(f"{API}/auth/sessions?keep_current=true", headers=user.headers).status_code == 200
+
+        assert me(client, user.access_token).status_code == 200
+        assert error(me(client, elsewhere.access_token)) == (401, "token_revoked")
+
+    @pytest.mark.parametrize(
+        "query", ["keep_current=maybe", "keep_current=1", "keep=true", "keep_current=true&keep_current=false"]
+    )
+    def test_refuses_a_bad_query(self, client, user, query):
+        """What is not understood ends no session."""
+        assert error(client.delete(f"{API}/auth/sessions?{query}", headers=user.headers)) == (422, "validation_failed")
+        assert me(client, user.access_token).status_code == 200
+
+
+class TestDeleteSession:
+    def test_ends_one(self, client, user):
+        """The session that is named is over, and gone."""
+        elsewhere = log_in(client, "grace")
+        path = f"{API}/auth/sessions/{claims(elsewhere.access_token)['sid']}"
+
+        assert client.delete(path, headers=user.headers).status_code == 200
+
+        assert error(me(client, elsewhere.access_token)) == (401, "token_revoked")
+        assert me(client, user.access_token).status_code == 200
+        assert error(client.delete(path, headers=user.headers)) == (404, "not_found")
+
+    def test_not_another_users(self, client, user, other):
+        """Another user's session is not there."""
+        path = f"{API}/auth/sessions/{claims(other.access_token)['sid']}"
+
+        assert error(client.delete(path, headers=user.headers)) == (404, "not_found")
+        assert me(client, other.access_token).status_code == 200
+
+
+class TestDeadTokens:
+    """What ends a token ends it at the very next request."""
+
+    def test_a_deleted_users_tokens_are_dead_for_ever(self, app, client, user):
+        """Nobody who registers later inherits the id, and with it the tokens, of a user who is gone."""
+        client.delete(f"{API}/users/me", headers=user.headers)
+        newcomer = sign_up(client, "grace")
+
+        assert newcomer.id != user.id
+        assert error(me(client, user.access_token)) == (401, "token_revoked")
+        assert error(refresh(client, user.refresh_token)) == (401, "token_revoked")
+
+    def test_a_deactivated_users_tokens_stay_dead(self, app, client, user, as_admin):
+        """Deactivation acts at once, and activation brings no old token back."""
+        path = f"{API}/users/{user.id}"
+        client.patch(path, headers=as_admin, json={"is_active": False})
+        assert error(me(client, user.access_token)) == (401, "token_revoked")
+        assert error(refresh(client, user.refresh_token)) == (401, "token_revoked")
+
+        client.patch(path, headers=as_admin, json={"is_active": True})
+
+        assert error(me(client, user.access_token)) == (401, "token_revoked")
+        assert log_in(client, "grace").id == user.id
+
+    def test_a_demoted_admin_is_refused_at_once(self, app, client, admin):
+        """The row decides beside the claim: an old token does not make an admin."""
+        with app.app_context():
+            db.session.execute(update(User).values(is_admin=False))
+            db.session.commit()
+
+        assert error(client.get(f"{API}/users", headers=admin.headers)) == (403, "admin_required")
+
+    def test_a_promoted_user_needs_a_new_token(self, app, client, user):
+        """The claim decides beside the row: the promotion comes with the next refresh."""
+        make_admin(app, "grace")
+        assert error(client.get(f"{API}/users", headers=user.headers)) == (403, "admin_required")
+
+        renewed = bearer(refresh(client, user.refresh_token).json["access_token"])
+
+        assert client.get(f"{API}/users", headers=renewed).status_code == 200

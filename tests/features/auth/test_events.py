@@ -1,0 +1,199 @@
+"""What the log tells a security officer: one line an event, about whom, from where, and never a secret."""
+
+import json
+import logging
+from datetime import timedelta
+
+import pytest
+import time_machine
+
+from app.data.types import utcnow
+from support import secrets_in_logs
+from support.api import API, PASSWORD, bearer, claims, log_in, refresh, sign_up, taken_lines
+
+
+@pytest.fixture
+def events(caplog):
+    """The events so far, as a machine reads them."""
+    return lambda: taken_lines(caplog, "app.security")
+
+
+def names(lines):
+    return [line["event"] for line in lines]
+
+
+class TestEvents:
+    def test_a_login(self, client, user, events):
+        """Who, in which session, from where, by which request."""
+        events()
+        response = client.post(
+            f"{API}/auth/login",
+            json={"username": "grace", "password": PASSWORD},
+            headers={"X-Request-ID": "abc"},
+            environ_overrides={"REMOTE_ADDR": "192.0.2.1"},
+        )
+
+        [line] = events()
+        assert line["event"] == "authn_login_success"
+        assert line["user_id"] == user.id
+        assert line["session_id"] == claims(response.json["access_token"])["sid"]
+        assert line["ip_address"] == "192.0.2.1"
+        assert line["level"] == "INFO"
+
+    def test_failures(self, client, user, events):
+        """The account is named by its id, if there is one; what was typed, never."""
+        events()
+        for username in ("grace", "hunter2hunter2", *["grace"] * 5):
+            client.post(f"{API}/auth/login", json={"username": username, "password": "wrong password"})
+
+        lines = events()
+        assert names(lines) == ["authn_login_fail"] * 6 + ["authn_login_lock"]
+        assert [line["user_id"] for line in lines[:2]] == [user.id, None]
+        assert {line["level"] for line in lines} == {"WARNING"}
+        assert "hunter2" not in json.dumps(lines)
+        assert "wrong password" not in json.dumps(lines)
+
+    def test_a_stolen_token(self, client, user, events):
+        """Reuse is a warning, with the session that it ended."""
+        refresh(client, user.refresh_token)
+        events()
+        with time_machine.travel(utcnow() + timedelta(seconds=11)):
+            refresh(client, user.refresh_token)
+
+        [line] = events()
+        assert (line["event"], line["level"]) == ("authn_token_reuse", "WARNING")
+        assert (line["user_id"], line["session_id"]) == (user.id, claims(user.access_token)["sid"])
+
+    @pytest.mark.parametrize(
+        ("method", "path", "event"),
+        [
+            ("POST", "auth/logout", "session_ended"),
+            ("POST", "auth/logout/access", "authn_token_revoked"),
+            ("DELETE", "auth/sessions", "session_ended"),
+            ("DELETE", "auth/sessions/{sid}", "session_ended"),
+            ("DELETE", "users/me", "user_deleted"),
+            ("GET", "users", "authz_fail"),
+        ],
+    )
+    def test_what_a_user_does(self, client, user, events, method, path, event):
+        """Each with the user and the session."""
+        sid = claims(user.access_token)["sid"]
+        events()
+        client.open(f"{API}/{path.format(sid=sid)}", method=method, headers=user.headers)
+
+        [line] = events()
+        assert (line["event"], line["user_id"], line["session_id"]) == (event, user.id, sid)
+
+    def test_a_logout_of_the_refresh_token(self, client, user, events):
+        """It is told which of the two it was."""
+        events()
+        client.post(f"{API}/auth/logout/refresh", headers=bearer(user.refresh_token))
+
+        [line] = events()
+        assert (line["event"], line["kind"]) == ("authn_token_revoked", "refresh")
+
+    def test_a_password_change(self, client, user, events):
+        """With the new session."""
+        events()
+        body = {"current_password": PASSWORD, "new_password": "another long one"}
+        response = client.put(f"{API}/auth/password", json=body, headers=user.headers)
+
+        [line] = events()
+        assert line["event"] == "authn_password_change"
+        assert line["session_id"] == claims(response.json["access_token"])["sid"]
+
+    def test_what_an_administrator_does(self, client, user, admin, events):
+        """To whom, and by whom."""
+        events()
+        client.patch(f"{API}/users/{user.id}", json={"is_admin": True}, headers=admin.headers)
+        client.delete(f"{API}/users/{user.id}", headers=admin.headers)
+
+        changed, deleted = events()
+        assert (changed["event"], changed["user_id"], changed["by"]) == ("authz_change", user.id, admin.id)
+        assert changed["is_admin"] is True
+        assert changed["session_id"] is deleted["session_id"] is None  # no session of the user's is meant
+        assert (deleted["event"], deleted["user_id"], deleted["by"]) == ("user_deleted", user.id, admin.id)
+
+    def test_what_an_operator_does(self, runner, user, events):
+        """The command line is no back door."""
+        events()
+        runner.invoke(args=["users", "promote", "grace"])
+
+        [line] = events()
+        assert (line["event"], line["user_id"], line["by"]) == ("authz_change", user.id, "command line")
+
+    def test_a_single_session(self, app, client, user, events):
+        """A login that ends the others says so."""
+        app.config["SINGLE_SESSION"] = True
+        events()
+        log_in(client, "grace")
+
+        assert names(events()) == ["authn_login_success", "session_ended"]
+
+    def test_a_deactivation(self, client, user, admin, events):
+        """Ends every session of the user."""
+        events()
+        client.patch(f"{API}/users/{user.id}", json={"is_active": False}, headers=admin.headers)
+
+        changed, ended = events()
+        assert (changed["event"], changed["is_active"]) == ("authz_change", False)
+        assert (ended["event"], ended["user_id"], ended["sessions"]) == ("session_ended", user.id, "all")
+
+    def test_the_development_server_shows_no_query(self, client):
+        """It writes down each request line; a token may stand in it."""
+        record = logging.LogRecord("werkzeug", logging.INFO, "", 0, '"GET /x?jwt=%s HTTP/1.1" 200', ("secret",), None)
+
+        assert logging.getLogger("werkzeug").filter(record)
+        assert record.getMessage() == '"GET /x?… HTTP/1.1" 200'
+
+    def test_a_sign_up(self, client, events):
+        """An account, and its first session."""
+        user = sign_up(client, "new")
+
+        [line] = events()
+        assert (line["event"], line["user_id"]) == ("user_created", user.id)
+
+    def test_a_renewal_is_none(self, client, user, events):
+        """What everybody does every quarter of an hour is in the access log."""
+        events()
+        refresh(client, user.refresh_token)
+
+        assert events() == []
+
+    def test_they_are_in_the_log_of_production(self, another, user, capsys):
+        """One line of JSON each."""
+        json_app = another(LOG_FORMAT="json")
+        log_in(json_app.test_client(), "grace")
+
+        lines = [json.loads(line) for line in capsys.readouterr().out.splitlines() if line.startswith("{")]
+        [line] = [line for line in lines if line["logger"] == "app.security"]
+        assert line["event"] == "authn_login_success"
+        assert line["request_id"]
+        assert logging.getLevelName(line["level"]) == logging.INFO
+
+
+class TestSecrecy:
+    """The whole suite is watched (conftest); here is shown that the watch is awake."""
+
+    def test_every_line_is_seen(self, client, user):
+        """Events and access lines, with all that a machine would read."""
+        before = len(secrets_in_logs.LOGS)
+        log_in(client, user.username)
+
+        seen = [json.loads(line) for line in secrets_in_logs.LOGS[before:]]
+        assert [line["logger"] for line in seen] == ["app.security", "app.access"]
+
+    @pytest.mark.parametrize(
+        "line",
+        [
+            '{"message": "a key k3y.which-is_secret, shown"}',
+            "GET /?jwt=eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.c2lnbmF0dXJlLW9mLWl0",
+            "the password is correct horse battery staple",
+        ],
+    )
+    def test_a_secret_would_be_found(self, monkeypatch, line):
+        """A key, a token that nobody noted, and a password with blanks in it."""
+        monkeypatch.setattr(secrets_in_logs, "LOGS", [line])
+
+        with pytest.raises(AssertionError):
+            secrets_in_logs.assert_none_of({"k3y.which-is_secret", "correct horse battery staple"})

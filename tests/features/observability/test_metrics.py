@@ -1,0 +1,248 @@
+"""The numbers for Prometheus: what they count, and that nobody sees them who should not."""
+
+import os
+import socket
+import subprocess
+import sys
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from threading import Event, Thread
+
+import pytest
+import time_machine
+from prometheus_client import values
+from sqlalchemy import text
+
+from app.data.base import db
+from app.data.types import utcnow
+from app.observability import metrics
+from app.users import gate
+from app.web.errors import ApiError
+from support import contract
+from support.api import API, PASSWORD, refresh, sign_up
+from support.exposition import read
+
+ROOT = Path(__file__).parents[3]
+PORT = 9464
+
+
+@pytest.fixture
+def watched(another):
+    return another(METRICS_PORT=PORT)
+
+
+@pytest.fixture
+def visitor(watched):
+    return watched.test_client()
+
+
+@pytest.fixture
+def value(watched):
+    """A number of now; none, where there is none yet."""
+
+    def value(name, **labels):
+        samples = read(watched.extensions["metrics"].text().decode())
+        return samples.get((f"latchkey_{name}", *sorted(labels.items())))
+
+    return value
+
+
+class TestRequests:
+    def test_are_counted_by_the_rule_of_their_route(self, visitor, value):
+        """Never by their path: of those there are as many as somebody cares to think up."""
+        for number in range(1, 4):
+            visitor.get(f"{API}/users/{number}")
+            visitor.get(f"/nowhere/{number}")
+        rule = f"{API}/users/<int:user_id>"
+
+        assert value("requests_total", method="GET", route=rule, status="401") == 3
+        assert value("requests_total", method="GET", route="none", status="404") == 3
+        assert value("request_seconds_count", route=rule) == 3
+        assert 0 < value("request_seconds_sum", route=rule) < 60
+        assert value("request_seconds_bucket", route=rule, le="+Inf") == 3
+
+    def test_a_method_that_somebody_made_up_is_no_label(self, visitor, value):
+        """Or anybody could fill the memory."""
+        visitor.open("/health/live", method="BREW")
+
+        assert value("requests_total", method="other", route="none", status="405") == 1
+
+    def test_a_crash_is_counted(self, watched, visitor, value, monkeypatch):
+        """As the 500 that it is."""
+        monkeypatch.setitem(watched.view_functions, "system.show_index", lambda: 1 / 0)
+        visitor.get("/")
+
+        assert value("requests_total", method="GET", route="/", status="500") == 1
+
+
+class TestOutcomes:
+    def test_of_logins(self, visitor, value):
+        """Each is there from the beginning, or a rate would miss the first."""
+        assert [value("logins_total", outcome=outcome) for outcome in ("success", "wrong", "locked")] == [0, 0, 0]
+        sign_up(visitor, "grace")
+        for password in [PASSWORD, *["wrong password"] * 7]:
+            visitor.post(f"{API}/auth/login", json={"username": "grace", "password": password})
+
+        assert [value("logins_total", outcome=outcome) for outcome in ("success", "wrong", "locked")] == [1, 5, 2]
+
+    def test_of_refreshes(self, visitor, value):
+        """Rotated, resent within the grace, and reused after it."""
+        user = sign_up(visitor, "grace")
+        refresh(visitor, user.refresh_token)
+        refresh(visitor, user.refresh_token)
+        with time_machine.travel(utcnow() + timedelta(seconds=11)):
+            refresh(visitor, user.refresh_token)
+
+        outcomes = ("rotated", "resent", "reused")
+        assert [value("refreshes_total", outcome=outcome) for outcome in outcomes] == [1, 1, 1]
+
+    def test_of_another_application_are_its_own(self, client, user, value):
+        """Two in one process do not hear each other."""
+        refresh(client, user.refresh_token)
+
+        assert value("refreshes_total", outcome="rotated") == 0
+
+
+def slots(app):
+    """How many passwords it hashes at a time."""
+    return max(1, gate.cores() // app.config["WEB_CONCURRENCY"])
+
+
+class TestLoad:
+    @contextmanager
+    def hashing(self, watched, value, *, running, waiting=0):
+        """Jobs that do not end before the block does, so many of which run and wait."""
+        end, passwords = Event(), watched.extensions["passwords"].gate
+        threads = [Thread(target=passwords.run, args=(end.wait, 60)) for _ in range(running + waiting)]
+        for thread in threads:
+            thread.start()
+        try:
+            for _ in range(100):
+                now = value("hashes_running"), value("hashes_waiting")
+                if now == (running, waiting):
+                    break
+                end.wait(0.05)
+            assert now == (running, waiting)
+            yield
+        finally:
+            end.set()
+            for thread in threads:
+                thread.join()
+
+    def test_hashes_that_run_and_wait(self, watched, value):
+        """The rest of what this machine can do at once waits."""
+        with self.hashing(watched, value, running=slots(watched), waiting=2):
+            pass
+
+        assert (value("hashes_running"), value("hashes_waiting")) == (0, 0)
+        assert value("hashes_limit") == watched.extensions["passwords"].gate.room
+
+    def test_who_gives_up_waits_no_more(self, watched, value, monkeypatch):
+        """Nor does a hash that fails run on."""
+        passwords = watched.extensions["passwords"].gate
+        with self.hashing(watched, value, running=slots(watched)), monkeypatch.context() as patch:
+            patch.setattr(gate, "WAIT", 0.01)
+            with pytest.raises(ApiError):
+                passwords.run(int)
+        with pytest.raises(ValueError, match="invalid literal"):
+            passwords.run(int, "x")
+
+        assert (value("hashes_running"), value("hashes_waiting")) == (0, 0)
+
+    def test_connections(self, watched, value):
+        """Those in use, and how many there may be."""
+        with watched.app_context():
+            db.session.execute(text("SELECT 1"))
+            assert value("database_connections") == 1
+        assert value("database_connections") == 0
+        assert value("database_connections_limit") == watched.config["SQLALCHEMY_ENGINE_OPTIONS"]["pool_size"]
+
+
+class TestWorkers:
+    @pytest.fixture
+    def worker(self, another, monkeypatch, tmp_path):
+        """An application in the place of one of several workers."""
+        monkeypatch.setattr(values, "ValueClass", values.ValueClass)
+        monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
+
+        def worker(place):
+            monkeypatch.setattr(metrics, "place", place)
+            return another(METRICS_PORT=PORT)
+
+        return worker
+
+    def test_add_up(self, worker):
+        """Each is asked for all, also while the next one is only just making its files."""
+        first, second = worker(0), worker(1)
+        for app in (first, second, second):
+            app.test_client().get("/health/live")
+        (Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]) / "counter_2.db").touch()
+
+        for app in (first, second):
+            samples = read(app.extensions["metrics"].text().decode())
+            assert (
+                samples["latchkey_database_connections_limit",]
+                == 2 * app.config["SQLALCHEMY_ENGINE_OPTIONS"]["pool_size"]
+            )
+            assert samples["latchkey_request_seconds_count", ("route", "/health/live")] == 3
+
+    def test_count_on_where_the_one_before_stopped(self, worker):
+        """A counter that began anew would be a worker's death to every alert."""
+        for _ in range(2):
+            app = worker(0)
+            app.test_client().get("/health/live")
+
+        assert (
+            read(app.extensions["metrics"].text().decode())["latchkey_request_seconds_count", ("route", "/health/live")]
+            == 2
+        )
+
+
+class TestWhere:
+    def ask(self, visitor, connection, **headers):
+        return visitor.get("/metrics", headers=headers, environ_overrides={"gunicorn.socket": connection})
+
+    @pytest.fixture
+    def connection(self):
+        """The server's end of a connection, and the port that it came by."""
+        with (
+            socket.create_server(("127.0.0.1", 0)) as listener,
+            socket.create_connection(listener.getsockname()),
+            listener.accept()[0] as accepted,
+        ):
+            yield accepted
+
+    def test_at_their_own_port(self, another, connection):
+        """There is nothing else, whatever the path."""
+        visitor = another(METRICS_PORT=connection.getsockname()[1]).test_client()
+
+        answer = self.ask(visitor, connection)
+        assert answer.content_type.startswith("text/plain")
+        assert 'latchkey_info{version="0.1.0"} 1.0' in answer.text
+        with contract.off_the_record():  # this port is not the API's
+            other = visitor.get(f"{API}/users/me", environ_overrides={"gunicorn.socket": connection})
+        assert other.text.startswith("# HELP latchkey_info")
+
+    def test_nowhere_else(self, another, connection):
+        """Whatever a client says that it came by, and also where the service listens at a path instead of a port."""
+        visitor = another(METRICS_PORT=PORT, TRUSTED_PROXIES=1).test_client()
+        pretended = {
+            "Host": f"127.0.0.1:{PORT}",
+            "X-Forwarded-Host": f"127.0.0.1:{PORT}",
+            "X-Forwarded-Port": str(PORT),
+        }
+        left, right = socket.socketpair(socket.AF_UNIX)
+        with left, right:
+            for one in (connection, left, None):
+                assert self.ask(visitor, one, **pretended).status_code == 404
+
+    def test_not_at_all_unless_asked_for(self):
+        """Nor is any package of theirs loaded, or of the traces."""
+        seen = "import sys, wsgi; print([m for m in sys.modules if m.startswith(('prometheus', 'opentelemetry'))])"
+        env = {"PATH": os.environ["PATH"], "APP_ENV": "testing", "FLASK_SKIP_DOTENV": "1"}
+        run = subprocess.run(
+            [sys.executable, "-c", seen], cwd=ROOT, env=env, capture_output=True, text=True, check=True
+        )
+
+        assert run.stdout == "[]\n"

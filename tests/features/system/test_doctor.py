@@ -1,0 +1,212 @@
+"""`flask doctor`: what it finds, and what it tells to do."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from app.data.base import db
+from app.data.types import utcnow
+from app.system import doctor
+from app.tokens.key_set import generate_key
+from support.api import make_admin, sign_up
+from support.databases import at_version
+
+ROOT = Path(__file__).parents[3]
+
+
+def examine(app):
+    """The exit code, and the checks by name."""
+    result = app.test_cli_runner().invoke(args=["doctor", "--json"])
+    report = json.loads(result.stdout)
+    assert report["healthy"] is (result.exit_code == 0)
+    return result.exit_code, {check["name"]: check for check in report["checks"]}
+
+
+@pytest.fixture
+def root(app, tmp_path, monkeypatch):
+    """A folder that is the project's for the doctor, and holds nothing."""
+    monkeypatch.setattr(app, "root_path", str(tmp_path / "app"))
+    return tmp_path
+
+
+class TestHealthy:
+    def test_everything_is_checked(self, app, client, root):
+        """And every check says what it saw."""
+        sign_up(client, "ada")
+        make_admin(app, "ada")
+
+        code, checks = examine(app)
+
+        expected = {"settings", "keys", "database", "migrations", "clock", "files", "cookies"}
+        if db_kind(app) == "sqlite":
+            expected -= {"clock"}
+        if db_kind(app) == "postgresql":
+            expected |= {"timeouts"}
+        assert code == 0
+        assert checks.keys() == expected
+        assert {check["status"] for check in checks.values()} <= {"ok", "warning"}
+        assert all(check["message"] for check in checks.values())
+
+    def test_for_people(self, app, root):
+        """A line a check, and below it what to do."""
+        result = app.test_cli_runner().invoke(args=["doctor"])
+
+        assert result.exit_code == 0
+        assert "ok    database" in result.stdout
+        assert "→ flask users create NAME --admin" in result.stdout
+
+
+def db_kind(app):
+    with app.app_context():
+        return db.engine.dialect.name
+
+
+class TestSick:
+    def test_a_schema_that_is_behind(self, app, root):
+        """`flask db upgrade` mends it."""
+        with at_version(app, "0001"):
+            code, checks = examine(app)
+
+        assert (code, checks["migrations"]["fix"]) == (1, "flask db upgrade")
+
+    def test_a_schema_of_a_newer_release(self, app, root):
+        """Is worth a word, for an upgrade is under way, and no reason to fail; there is more to look at."""
+        with at_version(app, "9999"):
+            code, checks = examine(app)
+
+        assert (code, checks["migrations"]["status"]) == (0, "warning")
+        assert "admins" in checks
+
+    def test_a_database_that_is_away(self, another):
+        """And nothing that needs it is tried."""
+        code, checks = examine(another(DATABASE_URL="postgresql://nobody@127.0.0.1:1/x"))
+
+        assert (code, checks["database"]["status"]) == (1, "failure")
+        assert "migrations" not in checks
+
+    def test_a_clock_that_is_off(self, app, root, monkeypatch):
+        """Tokens of one machine would not be good on another."""
+        if db_kind(app) == "sqlite":
+            assert doctor.CLOCKS.get("sqlite") is None
+            return
+        monkeypatch.setattr(doctor, "utcnow", lambda: utcnow().replace(year=2031))
+
+        code, checks = examine(app)
+
+        assert (code, checks["clock"]["status"]) == (1, "failure")
+
+    @pytest.mark.parametrize("pooler", [True, False])
+    def test_a_pooler_without_timeouts(self, app, another, pooler):
+        """What the role lacks is named, with the commands; so it is where a pooler drops what is asked for."""
+        if db_kind(app) != "postgresql":
+            pytest.skip("it is PostgreSQL that has them by role")
+        with app.app_context(), db.engine.begin() as connection:  # it is for connections that begin later
+            role, name = connection.execute(text("SELECT quote_ident(current_user), current_database()")).one()
+            connection.execute(text(f"ALTER DATABASE {name} SET lock_timeout = '1s'"))
+            connection.execute(text(f"ALTER DATABASE {name} SET timezone = 'Asia/Shanghai'"))
+        lent = another(DATABASE_POOLER=True)
+        lent.config["DATABASE_POOLER"] = pooler
+        try:
+            code, checks = examine(lent)
+        finally:
+            with app.app_context(), db.engine.begin() as connection:
+                connection.execute(text(f"ALTER DATABASE {name} RESET ALL"))
+
+        assert (code, checks["timeouts"]["status"]) == (1, "failure")
+        fix = checks["timeouts"]["fix"]
+        assert f"ALTER ROLE {role} SET statement_timeout = '5s'; ALTER ROLE" in fix
+        assert f"ALTER ROLE {role} SET timezone = 'UTC';" in fix
+        assert "lock_timeout" not in fix
+        assert ("DATABASE_POOLER" in fix) is not pooler
+        assert examine(app)[1]["timeouts"]["status"] == "ok"
+
+    @pytest.mark.parametrize("name", [".env", "instance/jwt_secret_key"])
+    def test_a_secret_that_is_open_to_others(self, app, root, name):
+        """It names the file and the command."""
+        path = root / name
+        path.parent.mkdir(exist_ok=True)
+        path.touch(mode=0o600)
+        path.parent.chmod(0o755)
+        assert examine(app)[1]["files"]["status"] == "ok"
+        path.chmod(0o644)
+
+        code, checks = examine(app)
+        path.parent.chmod(0o700)  # nobody else gets as far as the file
+
+        assert (code, checks["files"]["fix"]) == (1, f"chmod 600 {path}")
+        assert examine(app)[1]["files"]["status"] == "ok"
+
+    @pytest.mark.parametrize("fault", ["missing", "open", "malformed"])
+    def test_a_key_set_that_cannot_be_used(self, another, tmp_path, fault):
+        """The command runs where a server would not start."""
+        path = tmp_path / "keys.json"
+        if fault != "missing":
+            generate_key(path, "EdDSA", utcnow())
+        if fault == "open":
+            path.chmod(0o644)
+        elif fault == "malformed":
+            path.write_text("{")
+
+        code, checks = examine(another(JWT_KEYSET=str(path)))
+
+        assert (code, checks["keys"]["status"]) == (1, "failure")
+        assert checks["keys"]["fix"]
+
+    @pytest.mark.filterwarnings("ignore:The HMAC key is")
+    def test_a_secret_that_could_be_guessed(self, another):
+        """Production would not start with it; elsewhere it is worth a word."""
+        checks = examine(another(JWT_SECRET_KEY="short"))[1]
+
+        assert checks["keys"]["status"] == "warning"
+        assert "short" not in checks["keys"]["message"].replace("shorter", "")
+
+    def test_what_production_should_say(self, another):
+        """Hosts and proxies are worth a thought, and no reason to fail."""
+        code, checks = examine(another(APP_ENV="production"))
+
+        assert checks["hosts"]["status"] == checks["proxies"]["status"] == "warning"
+        assert "TRUSTED_HOSTS" in checks["hosts"]["fix"]
+        assert code == 0
+
+    def test_settings_that_cannot_be_used(self):
+        """Each is named with its fix and without its value, though no application can be made of them."""
+        env = {
+            "PATH": os.environ["PATH"],
+            "APP_ENV": "production",
+            "JWT_SECRET_KEY": "too short a secret",
+            "ARGON2_TIME_COST": "1",
+            "FLASK_SKIP_DOTENV": "1",
+        }
+        command = [sys.executable, "-m", "flask", "--app", "wsgi", "doctor"]
+        run = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+
+        assert run.returncode == 1
+        assert "FAIL  settings     JWT_SECRET_KEY is shorter than 32 bytes\n" in run.stdout
+        assert "→ make one with: python -c" in run.stdout
+        assert "ARGON2_TIME_COST" in run.stdout
+        assert "too short a secret" not in run.stdout + run.stderr
+        assert "Traceback" not in run.stderr
+
+    def test_a_patient_is_told_all_that_is_wrong_with_it(self):
+        """For a program too; nothing else can be looked at."""
+        problems = {"PORT": "Must be a number.", "JWT_SECRET_KEY": "is not set; make one"}
+
+        code, checks = examine(doctor.create_patient(problems))
+
+        assert (code, checks.keys()) == (1, {"settings"})
+        assert checks["settings"] == {
+            "name": "settings", "status": "failure", "message": "JWT_SECRET_KEY is not set", "fix": "make one",
+        }  # fmt: skip
+
+    def test_other_commands_refuse_such_settings(self):
+        """In one line."""
+        env = {"PATH": os.environ["PATH"], "APP_ENV": "production", "FLASK_SKIP_DOTENV": "1"}
+        command = [sys.executable, "-m", "flask", "--app", "wsgi", "users", "list"]
+        run = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+
+        assert (run.returncode, run.stderr.count("\n")) == (1, 1)

@@ -1,0 +1,216 @@
+"""About the service itself: its front page, its health, its document, its log."""
+
+import base64
+import hashlib
+import json
+import logging
+import time
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import make_url, text, update
+
+from app import __version__, create_app
+from app.data.base import db
+from app.data.types import utcnow
+from app.system import stopping
+from app.users.models import User
+from config import TestingConfig
+from support.api import API, PASSWORD, error
+from support.databases import at_version
+from support.statements import statements
+
+ROOT = Path(__file__).parents[3]
+
+
+class TestIndex:
+    def test_answers_programs_in_json(self, client):
+        """Name, version, and where the document and its page are."""
+        about = {"name": "Latchkey", "version": __version__, "openapi": "/openapi.json", "docs": "/docs"}
+
+        for accept in ("application/json", "*/*", ""):
+            response = client.get("/", headers={"Accept": accept})
+            assert response.json == about
+        for path in (about["openapi"], about["docs"]):
+            assert client.get(path).status_code == 200
+
+    def test_shows_browsers_a_page(self, client):
+        """A page that asks no other host for anything, and whose policy lets its own style in."""
+        response = client.get("/", headers={"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"})
+
+        assert response.mimetype == "text/html"
+        assert response.headers["Vary"] == "Accept"
+        assert "//" not in response.text
+        style = response.text.partition("<style>")[2].partition("</style>")[0]
+        digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+        assert f"style-src 'sha256-{digest}'" in response.headers["Content-Security-Policy"]
+        assert "default-src 'none'" in response.headers["Content-Security-Policy"]
+
+
+@contextmanager
+def read_only(app):
+    """The URL by which nothing can be written to the database of an application."""
+    url = make_url(app.config["DATABASE_URL"])
+    if url.get_backend_name() == "sqlite":
+        yield f"sqlite:///file:{url.database}?mode=ro&uri=true"
+    elif url.get_backend_name() == "postgresql":
+        setting = f"ALTER DATABASE {url.database}", "default_transaction_read_only"
+        with app.app_context(), db.engine.begin() as connection:  # it is for connections that begin later
+            connection.execute(text("{} SET {} = on".format(*setting)))
+        yield str(app.config["DATABASE_URL"])
+        with app.app_context(), db.engine.begin() as connection:
+            connection.execute(text("{} RESET {}".format(*setting)))
+    else:
+        pytest.skip("MariaDB is read-only as a whole server, which other tests use")
+
+
+class TestHealth:
+    def test_live_touches_nothing(self, app, client):
+        """A process lives though its database does not."""
+        with statements(app) as sent:
+            assert client.get("/health/live").json == {"status": "ok"}
+
+        assert sent == []
+
+    def test_ready_is_ready(self, client):
+        """The database answers, and its schema is the newest."""
+        assert client.get("/health/ready").json == {"status": "ok"}
+
+    def test_not_ready_while_the_schema_is_behind(self, app, client, caplog):
+        """503, and the log says which command mends it."""
+        with at_version(app, "0001"):
+            response = client.get("/health/ready")
+
+        assert error(response) == (503, "database_unavailable")
+        assert "flask db upgrade" in caplog.text
+        assert client.get("/health/ready").status_code == 200
+
+    def test_not_ready_where_nobody_has_migrated(self, app, client):
+        """A database that is at no migration is one that nobody has made ready."""
+        with at_version(app, None):
+            response = client.get("/health/ready")
+
+        assert error(response) == (503, "database_unavailable")
+
+    def test_ready_while_the_schema_is_ahead(self, another, caplog):
+        """A newer release has migrated: this one serves on, and says so once, not whenever it is asked."""
+        app = another()
+        with at_version(app, "9999"):
+            answers = [app.test_client().get("/health/ready").status_code for _ in range(3)]
+
+        assert answers == [200, 200, 200]
+        noted = [record.levelname for record in caplog.records if "newer release" in record.getMessage()]
+        assert noted == ["WARNING"]
+
+    def test_not_ready_while_it_stops(self, client, monkeypatch):
+        """503, and everything else goes on."""
+        monkeypatch.setattr(stopping, "flag", b"\1")
+
+        assert error(client.get("/health/ready")) == (503, "unavailable")
+        assert client.get("/health/live").status_code == 200
+
+    def test_not_ready_where_nothing_can_be_written(self, app, another, caplog):
+        """A read-only file, or a copy that follows another database: 503, and the log says why."""
+        with read_only(app) as url:
+            response = another(DATABASE_URL=url).test_client().get("/health/ready")
+
+        assert error(response) == (503, "database_unavailable")
+        assert "read-only" in caplog.text
+        assert app.test_client().get("/health/ready").status_code == 200
+
+    def test_ready_while_somebody_writes(self, app, client):
+        """A lock that another holds is neither waited for nor taken for a database that is read-only."""
+        with app.app_context(), db.engine.begin() as other:
+            other.execute(update(User).values(updated_at=utcnow()))
+            began = time.monotonic()
+            response = client.get("/health/ready")
+
+        assert response.status_code == 200
+        assert time.monotonic() - began < 2
+
+
+class TestLog:
+    @pytest.fixture
+    def lines(self, capsys):
+        """What an application of this format writes to standard output, by line."""
+
+        def lines(log_format, act):
+            config = TestingConfig()
+            config.LOG_FORMAT = log_format
+            act(create_app(config).test_client())
+            return capsys.readouterr().out.splitlines()
+
+        yield lines
+        logging.getLogger("app").handlers = []
+
+    def test_a_request_is_one_line_of_json(self, lines):
+        """With what an operator asks for, and the id under which the caller knows it."""
+        sent = {"X-Request-ID": "abc", "User-Agent": "x"}
+        (line,) = lines("json", lambda client: client.get("/health/live", headers=sent))
+        record = json.loads(line)
+
+        assert record["request_id"] == "abc"
+        assert (record["method"], record["path"], record["route"]) == ("GET", "/health/live", "/health/live")
+        assert (record["status"], record["ip_address"]) == (200, "127.0.0.1")
+        assert record["duration_ms"] >= 0
+        assert datetime.fromisoformat(record["time"]).utcoffset() == timedelta(0)
+        assert record["user_id"] is record["session_id"] is None
+        assert record.keys() == {
+            "time", "level", "logger", "message", "request_id", "method", "path", "route", "status", "duration_ms",
+            "user_id", "session_id", "ip_address",
+        }  # fmt: skip
+
+    def test_the_caller_is_in_it(self, client, user, caplog):
+        """User and session, where somebody is logged in."""
+        with caplog.at_level("INFO", "app.access"):
+            client.get(f"{API}/users/{user.id}", headers=user.headers)
+
+        record = caplog.records[-1]
+        assert (record.user_id, record.route) == (user.id, f"{API}/users/<int:user_id>")
+        assert record.session_id in client.get(f"{API}/auth/sessions", headers=user.headers).text
+
+    def test_no_secret_is_in_it(self, client, user, caplog):
+        """No password, no token, and no query, where tokens may hide."""
+        with caplog.at_level("DEBUG"):
+            client.post(f"{API}/auth/login", json={"username": "grace", "password": PASSWORD})
+            client.post(f"{API}/auth/refresh", headers={"Authorization": f"Bearer {user.refresh_token}"})
+            client.get(f"{API}/users/me?jwt={user.access_token}", headers=user.headers)
+
+        assert len(caplog.records) >= 3
+        written = "".join(str(record.__dict__) for record in caplog.records)
+        for secret in (PASSWORD, user.access_token, user.refresh_token, "jwt="):
+            assert secret not in written
+
+    @pytest.mark.parametrize("log_format", ["json", "console"])
+    def test_a_line_break_of_a_client_is_no_line_of_ours(self, lines, log_format):
+        """Nobody writes into our log."""
+        written = lines(log_format, lambda client: client.get("/x%0A00:00:00%20INFO%20forged%1b[31m"))
+
+        assert len(written) == 1
+        assert "\x1b" not in written[0]
+
+    def test_a_crash_is_in_it_with_its_cause(self, lines):
+        """The stack trace belongs to the operator."""
+
+        def crash(client):
+            client.application.view_functions["system.show_live"] = lambda: 1 / 0
+            client.get("/health/live", headers={"X-Request-ID": "abc"})
+
+        crashed, access = map(json.loads, lines("json", crash))
+
+        assert "ZeroDivisionError" in crashed["exc_info"]
+        assert crashed["request_id"] == access["request_id"] == "abc"
+        assert access["status"] == 500
+
+
+def test_the_level_is_a_setting(capsys):
+    """At WARNING an ordinary request is no news."""
+    config = TestingConfig()
+    config.LOG_LEVEL = "WARNING"
+
+    create_app(config).test_client().get("/health/live")
+
+    assert capsys.readouterr().out == ""
+    logging.getLogger("app").setLevel("INFO")

@@ -1,0 +1,486 @@
+"""Keys: how a set is made and changed, what signs and verifies, and what strangers see of it."""
+
+import json
+import stat
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from uuid import uuid4
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from joserfc import jwt as foreign_jwt
+from joserfc.jwk import KeySet as ForeignKeySet
+from jwt import get_unverified_header
+from jwt.algorithms import RSAAlgorithm
+
+from app import create_app
+from app.data.base import db
+from app.data.types import utcnow
+from app.tokens import keys
+from app.tokens.issuing import Grant, issue_tokens
+from app.tokens.key_set import KINDS, KeySetError, activate_key, generate_key, read_key_set, retire_key
+from app.tokens.keys import load_keys
+from config import TestingConfig
+from support.api import claims, error, log_in, me, refresh
+
+ROOT = Path(__file__).parents[3]
+PRIVATE = {"d", "p", "q", "dp", "dq", "qi", "k", "oth"}
+
+
+@pytest.fixture
+def path(tmp_path):
+    """Where a key set file may be."""
+    return tmp_path / "keys.json"
+
+
+@pytest.fixture
+def run(path):
+    """`flask keys …`, over that file."""
+    config = TestingConfig()
+    config.JWT_KEYSET = str(path)
+    runner = create_app(config).test_cli_runner()
+
+    def run(*args):
+        result = runner.invoke(args=["keys", *args])
+        return result.exit_code, result.stdout, result.stderr
+
+    return run
+
+
+@pytest.fixture
+def keyed(app, another, path, monkeypatch):
+    """An application that signs by the key set, on the database of `app`, and looks at the file at every request."""
+    monkeypatch.setattr(keys, "CHECK_EVERY", 0)
+    generate_key(path, "EdDSA", utcnow())
+    return another(JWT_KEYSET=str(path))
+
+
+def add_key(path, algorithm="ES256"):
+    return generate_key(path, algorithm, utcnow())[0]
+
+
+class TestCommands:
+    @pytest.mark.parametrize("algorithm", KINDS)
+    def test_the_first_key_signs(self, run, path, algorithm):
+        """It is made together with its file, which nobody else may read."""
+        code, kid, _ = run("generate", "--algorithm", algorithm)
+
+        assert code == 0
+        assert read_key_set(path).signing_kid == kid.strip()
+        assert read_key_set(path).keys[kid.strip()].algorithm == algorithm
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+    def test_the_next_one_verifies_until_it_is_activated(self, run, path):
+        """And the key that signs cannot be retired."""
+        first = run("generate", "--algorithm", "EdDSA")[1].strip()
+        code, second, hint = run("generate", "--algorithm", "ES256")
+        second = second.strip()
+        assert read_key_set(path).signing_kid == first
+        assert f"flask keys activate {second}" in hint
+
+        assert run("activate", second)[0] == 0
+        assert read_key_set(path).signing_kid == second
+        code, _, told = run("retire", second)
+        assert (code, "activate another one first" in told) == (1, True)
+        assert run("retire", first)[0] == 0
+        assert read_key_set(path).keys.keys() == {second}
+
+    def test_lists_them_without_showing_them(self, run, path):
+        """Name, algorithm and role; nothing that is in the file besides."""
+        signs = run("generate", "--algorithm", "EdDSA")[1].strip()
+        verifies = run("generate", "--algorithm", "HS256")[1].strip()
+
+        code, listed, _ = run("list")
+
+        assert (code, listed.split()) == (0, [signs, "EdDSA", "signs", verifies, "HS256", "verifies"])
+        secrets = [jwk[name] for jwk in json.loads(path.read_text())["keys"] for name in PRIVATE & jwk.keys()]
+        assert len(secrets) == 2
+        assert not any(secret in listed for secret in secrets)
+
+    @pytest.mark.parametrize("command", ["activate", "retire"])
+    def test_a_key_that_is_not_there(self, run, command):
+        """One line, and where to look."""
+        run("generate", "--algorithm", "EdDSA")
+
+        code, _, told = run(command, "nobody")
+
+        assert (code, told.count("\n")) == (1, 1)
+        assert "flask keys list" in told
+
+    def test_an_algorithm_that_we_do_not_speak(self, run):
+        """None, for one."""
+        code, _, told = run("generate", "--algorithm", "none")
+
+        assert code == 2
+        assert "EdDSA" in told
+
+    def test_need_a_place(self, runner):
+        """Without JWT_KEYSET there is no file to change."""
+        result = runner.invoke(args=["keys", "list"])
+
+        assert result.exit_code == 1
+        assert "JWT_KEYSET is not set" in result.stderr
+
+    def test_where_nothing_can_be_written(self, tmp_path):
+        """One line that names the file."""
+        config = TestingConfig()
+        config.JWT_KEYSET = str(tmp_path / "nowhere" / "keys.json")
+
+        result = create_app(config).test_cli_runner().invoke(args=["keys", "generate", "--algorithm", "EdDSA"])
+
+        assert result.exit_code == 1
+        assert result.stderr.count("\n") == 1
+        assert "cannot be written" in result.stderr
+
+    def test_two_at_once_lose_nothing(self, path):
+        """Each change is made to what the one before has left."""
+        add_key(path)
+        with ThreadPoolExecutor(8) as pool:
+            kids = set(pool.map(lambda _number: add_key(path, "HS256"), range(16)))
+
+        assert kids < read_key_set(path).keys.keys()
+        assert [file.name for file in path.parent.iterdir()] == ["keys.json"]
+
+    def test_those_who_could_read_it_still_can(self, path):
+        """Its owner, its group and its mode stay; and a link goes on leading to it."""
+        add_key(path)
+        path.chmod(0o640)
+        link = path.with_name("link.json")
+        link.symlink_to(path)
+
+        add_key(link)
+
+        assert stat.S_IMODE(path.stat().st_mode) == 0o640
+        assert link.is_symlink()
+        assert len(read_key_set(path).keys) == 2
+
+    def test_what_was_bad_before_can_be_mended(self, run, path):
+        """A key that is too weak is replaced, activated over and retired; no step asks for what is not there yet."""
+        path.touch(mode=0o600)
+        path.write_text(json.dumps(document({"kty": "oct", "alg": "HS256", "k": "c2hvcnQ"})))
+
+        code, kid, _ = run("generate", "--algorithm", "EdDSA")
+        assert code == 0
+        assert run("activate", kid.strip())[0] == 0
+        assert run("retire", "k")[0] == 0
+
+        assert read_key_set(path).keys.keys() == {kid.strip()}
+
+    def test_the_secret_may_go_on_signing(self, run, path, app, another, user):
+        """While the set is brought to every machine, nobody signs what some cannot verify yet."""
+        kid = run("generate", "--algorithm", "EdDSA")[1].strip()
+        assert run("activate", "secret")[0] == 0
+        assert run("list")[1].splitlines()[1] == "secret  HS256  signs (JWT_SECRET_KEY)"
+        client = another(JWT_KEYSET=str(path)).test_client()
+        assert get_unverified_header(log_in(client, user.username).access_token)["kid"] == "secret"
+
+        alone = TestingConfig()
+        alone.JWT_KEYSET, alone.JWT_SECRET_KEY = str(path), ""
+        with pytest.raises(KeySetError, match="JWT_SECRET_KEY as the signing key"):
+            load_keys(create_app(alone))
+        assert run("activate", kid)[0] == 0
+        load_keys(create_app(alone))
+
+    def test_a_change_that_fails_leaves_the_file_as_it_was(self, path, monkeypatch):
+        """A full disk in the middle of it, for one."""
+        add_key(path)
+        before = path.read_bytes()
+
+        def full(*_args, **_options):
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr("os.fsync", full)
+        with pytest.raises(OSError, match="No space"):
+            add_key(path)
+
+        assert path.read_bytes() == before
+        assert [file.name for file in path.parent.iterdir()] == ["keys.json"]
+
+
+def document(*changes, **members):
+    """A set of one good key, changed."""
+    jwk = KINDS["EdDSA"].generate() | {"kid": "k", "alg": "EdDSA"}
+    for change in changes:
+        jwk = {name: value for name, value in {**jwk, **change}.items() if value is not None}
+    return {"signing_kid": "k", "keys": [jwk]} | members
+
+
+class TestFile:
+    @pytest.mark.parametrize(
+        ("content", "told"),
+        [
+            ("", "malformed"),
+            ("{", "malformed"),
+            ("[]", 'no list "keys"'),
+            ('{"keys": [1]}', 'no list "keys"'),
+            ('{"keys": [], "keys": []}', "malformed"),
+            ({"keys": []}, "no signing key"),
+            (document(signing_kid=None), "no signing key"),
+            (document(signing_kid="other"), "no signing key"),
+            (document({"kid": None}), "without a kid"),
+            (document({"kid": "a b"}), "without a kid"),
+            (document({"alg": "none"}), "alg is none of"),
+            (document({"alg": ["EdDSA"]}), "alg is none of"),
+            (document({"alg": "ES256"}), "does not fit ES256"),
+            (document({"crv": "Ed448"}), "does not fit EdDSA"),
+            (document({"d": None}), "without its private part"),
+            (document({"d": "AAAA"}), "malformed"),
+            (document({"d": 7}), "malformed"),
+            (document({"kty": "oct", "alg": "HS256", "k": "c2hvcnQ"}), "weak key"),
+            (document({"kid": "secret"}, signing_kid="secret"), "reserved kid secret"),
+        ],
+    )
+    def test_that_cannot_be_used(self, path, content, told):
+        """Says what is wrong, and shows no key."""
+        path.touch(mode=0o600)
+        path.write_text(content if isinstance(content, str) else json.dumps(content))
+
+        with pytest.raises(KeySetError) as refusal:
+            read_key_set(path)
+
+        assert told in str(refusal.value)
+        assert "AAAA" not in str(refusal.value)
+
+    def test_that_has_a_short_rsa_key(self, path):
+        """Below 2,048 bits it is no key (RFC 7518 section 3.3)."""
+        breakable = rsa.generate_private_key(65537, 1024)  # noqa: S505
+        jwk = RSAAlgorithm.to_jwk(breakable, as_dict=True) | {"kid": "k", "alg": "RS256"}
+        path.touch(mode=0o600)
+        path.write_text(json.dumps({"signing_kid": "k", "keys": [jwk]}))
+
+        with pytest.raises(KeySetError, match="weak key"):
+            read_key_set(path)
+
+    def test_that_names_two_keys_alike(self, path):
+        """Nobody could say which one is meant."""
+        one = document()
+        path.touch(mode=0o600)
+        path.write_text(json.dumps(one | {"keys": one["keys"] * 2}))
+
+        with pytest.raises(KeySetError, match="a kid twice"):
+            read_key_set(path)
+
+    @pytest.mark.parametrize("mode", [0o604, 0o620, 0o666])
+    def test_that_is_open_to_others(self, path, mode):
+        """A key that others may have read is nobody's key."""
+        add_key(path)
+        path.chmod(mode)
+
+        with pytest.raises(KeySetError, match="chmod 600"):
+            read_key_set(path)
+
+    @pytest.mark.parametrize("broken", ["missing", "open", "malformed", "a folder"])
+    def test_that_is_broken_lets_no_server_start(self, path, broken):
+        """One line that names the setting, and what to do."""
+        if broken == "a folder":
+            path.mkdir(mode=0o700)
+        elif broken != "missing":
+            path.touch(mode=0o600 if broken == "malformed" else 0o644)
+        env = {"PATH": "/usr/bin:/bin", "APP_ENV": "production", "JWT_KEYSET": str(path)}
+
+        run = subprocess.run(
+            [sys.executable, "-c", "import wsgi"], cwd=ROOT, env=env, capture_output=True, text=True, check=False
+        )
+
+        assert run.returncode == 1
+        assert run.stderr.startswith("latchkey cannot start: JWT_KEYSET: ")
+        assert run.stderr.count("\n") == 1
+
+    def test_is_enough_in_production(self, path):
+        """With a key set no JWT_SECRET_KEY is needed."""
+        add_key(path)
+        env = {"PATH": "/usr/bin:/bin", "APP_ENV": "production", "JWT_KEYSET": str(path)}
+
+        run = subprocess.run(
+            [sys.executable, "-c", "import wsgi"], cwd=ROOT, env=env, capture_output=True, text=True, check=False
+        )
+
+        assert (run.returncode, run.stderr) == (0, "")
+
+    def test_no_key_at_all(self):
+        """There is nothing to sign with."""
+        config = TestingConfig()
+        config.JWT_SECRET_KEY = ""
+
+        with pytest.raises(KeySetError, match="JWT_SECRET_KEY"):
+            load_keys(create_app(config))
+
+    @pytest.mark.parametrize("breaking", ["{", ""])
+    def test_a_process_that_takes_anothers_place(self, path, caplog, monkeypatch, breaking):
+        """Has what the other one had, where the file is broken by now."""
+        kid = add_key(path)
+        monkeypatch.setattr(keys, "sound_key_set", path.read_bytes())
+        path.write_text(breaking)
+        config = TestingConfig()
+        config.JWT_KEYSET = str(path)
+        app = create_app(config)
+
+        load_keys(app)
+
+        with app.app_context():
+            assert keys.signing_key().kid == kid
+        assert "stay in use" in caplog.text
+
+
+class TestRotation:
+    def test_nobody_is_logged_out_before_the_retirement(self, client, keyed, path, user):
+        """From the secret to a set, from one key to the next: every token goes on, until its own key is gone."""
+        first = read_key_set(path).signing_kid
+        rotating = keyed.test_client()
+        assert me(rotating, user.access_token).status_code == 200  # signed with the secret
+        old = log_in(rotating, user.username)
+        assert get_unverified_header(old.access_token) == {"alg": "EdDSA", "kid": first, "typ": "JWT"}
+
+        second = add_key(path, "ES256")
+        assert get_unverified_header(log_in(rotating, user.username).access_token)["kid"] == first
+        activate_key(path, second)
+        new = log_in(rotating, user.username)
+        assert get_unverified_header(new.access_token)["kid"] == second
+        for token in (user.access_token, old.access_token, new.access_token):
+            assert me(rotating, token).status_code == 200
+        renewed = refresh(rotating, old.refresh_token).json
+        assert get_unverified_header(renewed["refresh_token"])["kid"] == second
+
+        retire_key(path, first)
+        assert error(me(rotating, old.access_token)) == (401, "invalid_token")
+        for token in (user.access_token, new.access_token, renewed["access_token"]):
+            assert me(rotating, token).status_code == 200
+
+    @pytest.mark.parametrize("breaking", ["write", "open", "remove"])
+    def test_a_set_that_breaks_leaves_the_old_keys_in_force(self, keyed, path, user, caplog, breaking):
+        """The log says so once, and when it is whole again the new keys count."""
+        rotating = keyed.test_client()
+        token = log_in(rotating, user.username).access_token
+        kept = path.read_text()
+        if breaking == "write":
+            path.write_text("{")
+        elif breaking == "open":
+            path.chmod(0o644)
+        else:
+            path.unlink()
+
+        for _ in range(3):
+            assert me(rotating, token).status_code == 200
+        assert caplog.text.count("The previous keys stay in use.") == 1
+
+        path.touch(mode=0o600)
+        path.chmod(0o600)
+        path.write_text(kept)
+        second = add_key(path)
+        activate_key(path, second)
+        assert get_unverified_header(log_in(rotating, user.username).access_token)["kid"] == second
+
+    def test_a_new_name_is_looked_up_at_once(self, app, another, path, user, monkeypatch):
+        """Another worker may have signed with the new key before this one has looked at the file."""
+        add_key(path)
+        one, two = (another(JWT_KEYSET=str(path)) for _ in range(2))
+        assert me(two.test_client(), log_in(one.test_client(), user.username).access_token).status_code == 200
+
+        activate_key(path, add_key(path))
+        with one.app_context():
+            load_keys(one)
+        token = log_in(one.test_client(), user.username).access_token
+
+        assert me(two.test_client(), token).status_code == 200
+
+    def test_a_file_is_not_read_for_every_request(self, keyed, path, user, monkeypatch):
+        """Only where it has changed, and that is looked at every few seconds."""
+        rotating = keyed.test_client()
+        token = log_in(rotating, user.username).access_token
+        monkeypatch.setattr(keys, "CHECK_EVERY", 1000)
+        monkeypatch.setattr(keys, "_version", lambda _path: pytest.fail("looked"))
+
+        assert me(rotating, token).status_code == 200
+
+    @pytest.mark.parametrize("algorithm", KINDS)
+    def test_a_key_of_each_kind_signs_for_all(self, app, another, path, user, algorithm):
+        """Login, refresh and access work by it; the successor of a refresh token stays the same."""
+        add_key(path, algorithm)
+        client = another(JWT_KEYSET=str(path)).test_client()
+        account = log_in(client, user.username)
+
+        first, again = (refresh(client, account.refresh_token).json for _ in range(2))
+
+        assert get_unverified_header(account.access_token)["alg"] == algorithm
+        assert claims(first["refresh_token"])["jti"] == claims(again["refresh_token"])["jti"]
+        assert me(client, again["access_token"]).status_code == 200
+
+
+class TestPublicKeys:
+    URL = "/.well-known/jwks.json"
+
+    def test_a_secret_is_not_among_them(self, client):
+        """Where JWT_SECRET_KEY signs, the list is empty."""
+        assert client.get(self.URL).json == {"keys": []}
+
+    def test_only_public_members_are_shown(self, keyed, path):
+        """Of every key that verifies, and of no secret."""
+        kids = {kid: algorithm for algorithm in KINDS for kid in [add_key(path, algorithm)]}
+
+        shown = keyed.test_client().get(self.URL).json["keys"]
+
+        assert {jwk["kid"] for jwk in shown} >= {kid for kid, algorithm in kids.items() if algorithm != "HS256"}
+        assert {jwk["alg"] for jwk in shown} == {"EdDSA", "ES256", "RS256"}
+        assert not any(PRIVATE & jwk.keys() for jwk in shown)
+        assert {jwk["use"] for jwk in shown} == {"sig"}
+
+    def test_another_state_was_asked_for(self, keyed):
+        """412 in the one shape, and nothing that a cache would keep."""
+        response = keyed.test_client().get(self.URL, headers={"If-Match": '"x"'})
+
+        assert error(response) == (412, "precondition_failed")
+        assert response.headers["Cache-Control"] == "no-store"
+
+    def test_may_be_kept_for_a_while(self, keyed):
+        """And asked for again by their tag."""
+        client = keyed.test_client()
+        first = client.get(self.URL)
+        assert first.headers["Cache-Control"] == "public, max-age=300"
+
+        again = client.get(self.URL, headers={"If-None-Match": first.headers["ETag"]})
+
+        assert (again.status_code, again.data) == (304, b"")
+
+    @pytest.mark.filterwarnings("ignore:EdDSA is deprecated")  # RFC 9864 gives it another name
+    @pytest.mark.parametrize("algorithm", [name for name in KINDS if name != "HS256"])
+    def test_another_library_verifies_our_tokens_with_them(self, app, another, path, user, algorithm):
+        """Whoever has the JWKS can read a token, and sees whether it was changed."""
+        add_key(path, algorithm)
+        client = another(JWT_KEYSET=str(path)).test_client()
+        token = log_in(client, user.username).access_token
+        published = ForeignKeySet.import_key_set(client.get(self.URL).json)
+
+        read = foreign_jwt.decode(token, published, algorithms=[algorithm])
+
+        assert read.claims["sub"] == str(user.id)
+        assert read.header["kid"] in {key.kid for key in published.keys}
+        head, body, signature = token.split(".")
+        with pytest.raises(Exception, match="bad_signature"):
+            foreign_jwt.decode(f"{head}.{body}.{'A' * 10}{signature[10:]}", published, algorithms=[algorithm])
+
+
+@pytest.mark.parametrize("algorithm", KINDS)
+def test_every_bit_counts(path, algorithm):
+    """No single-bit flip of an access token is taken: it never gets as far as the database, which is not there."""
+    add_key(path, algorithm)
+    config = TestingConfig()
+    config.JWT_KEYSET = str(path)
+    app = create_app(config)
+    client = app.test_client()
+    with app.app_context():
+        grant = Grant(uuid4(), None, utcnow(), utcnow() + timedelta(days=1))
+        token = issue_tokens(SimpleNamespace(id=1, is_admin=False), grant, fresh=True)["access_token"]
+
+    for place, character in enumerate(token):
+        for bit in range(7) if algorithm == "HS256" else (place % 7,):  # of long signatures one bit a character will do
+            flipped = chr(ord(character) ^ (1 << bit))
+            if flipped not in "\r\n":  # those end a header
+                forged = token[:place] + flipped + token[place + 1 :]
+                assert error(me(client, forged)) == (401, "invalid_token"), (place, bit)
+    assert error(me(client, token)) == (503, "database_unavailable")
+    with app.app_context():
+        db.engine.dispose()

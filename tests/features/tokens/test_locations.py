@@ -1,0 +1,425 @@
+"""Where a token may stand: header, cookies with their CSRF values, body, query."""
+
+import gc
+from types import FunctionType
+
+import pytest
+
+from app.tokens import locations
+from support.api import API, PASSWORD, bearer, claims, error, log_in, make_admin, me, refresh
+
+ACCESS, REFRESH = "access_token_cookie", "refresh_token_cookie"
+CSRF = {ACCESS: "csrf_access_token", REFRESH: "csrf_refresh_token"}
+NAMES = {*CSRF, *CSRF.values()}
+PATHS = {REFRESH: "/api/v1/auth"}
+EVERYWHERE = ("headers", "cookies", "json", "query_string")
+
+
+class Browser:
+    """A client whose tokens are cookies, and which sends their CSRF values as a script would."""
+
+    def __init__(self, app):
+        self.client = app.test_client()
+
+    def cookie(self, name):
+        found = self.client.get_cookie(name, path=PATHS.get(name, "/"))
+        return found and found.value
+
+    def names(self):
+        return {name for name in NAMES if self.cookie(name) is not None}
+
+    def send(self, method, path, *, by=ACCESS, csrf=None, **options):
+        headers = {"X-CSRF-TOKEN": self.cookie(CSRF[by]) if csrf is None else csrf}
+        return self.client.open(f"{API}/{path}", method=method, headers=headers, **options)
+
+    def refresh(self):
+        return self.send("POST", "auth/refresh", by=REFRESH)
+
+    def log_in(self, username="grace"):
+        body = {"username": username, "password": PASSWORD}
+        return self.client.post(f"{API}/auth/login?use_cookies=true", json=body)
+
+
+@pytest.fixture
+def browser(app, user):
+    """The user's, logged in."""
+    browser = Browser(app)
+    assert browser.log_in().status_code == 200
+    return browser
+
+
+def set_cookies(response):
+    """The cookies that an answer sets: their attributes, by name."""
+    cookies = {}
+    for header in response.headers.getlist("Set-Cookie"):
+        pair, *attributes = header.split("; ")
+        cookies[pair.partition("=")[0]] = {attribute for attribute in attributes if "Expires" not in attribute}
+    return cookies
+
+
+class TestUseCookies:
+    @pytest.mark.parametrize(
+        ("path", "body", "names"),
+        [
+            ("register", {"username": "new", "password": PASSWORD}, NAMES),
+            ("login", {"username": "grace", "password": PASSWORD}, NAMES),
+            ("fresh-login", {"username": "grace", "password": PASSWORD}, {ACCESS, CSRF[ACCESS]}),
+        ],
+    )
+    def test_puts_the_tokens_into_cookies(self, app, client, user, path, body, names):
+        """And leaves them out of the body, which keeps what a script must know."""
+        browser = Browser(app)
+        response = browser.client.post(f"{API}/auth/{path}?use_cookies=true", json=body)
+
+        assert response.status_code in (200, 201)
+        assert response.json.keys() - {"user"} == {"token_type", "expires_in"}
+        assert browser.names() == names
+        assert browser.send("GET", "users/me").status_code == 200
+
+    def test_on_a_refresh_by_header(self, app, client, user):
+        """So a client can change over without a login."""
+        browser = Browser(app)
+        response = browser.client.post(f"{API}/auth/refresh?use_cookies=true", headers=bearer(user.refresh_token))
+
+        assert "access_token" not in response.json
+        assert browser.refresh().status_code == 200
+
+    def test_as_the_contract_describes_them(self, client, user):
+        """No script sees a token, and the refresh cookie goes to the auth path alone."""
+        response = client.post(
+            f"{API}/auth/login?use_cookies=true", json={"username": user.username, "password": PASSWORD}
+        )
+
+        assert set_cookies(response) == {
+            ACCESS: {"HttpOnly", "Path=/", "SameSite=Lax", "Max-Age=900"},
+            CSRF[ACCESS]: {"Path=/", "SameSite=Lax", "Max-Age=900"},
+            REFRESH: {"HttpOnly", "Path=/api/v1/auth", "SameSite=Lax", "Max-Age=2592000"},
+            CSRF[REFRESH]: {"Path=/", "SameSite=Lax", "Max-Age=2592000"},
+        }
+        assert response.headers["Cache-Control"] == "no-store"
+
+    def test_in_production_a_browser_guards_them_too(self, another, user):
+        """`__Host-` and `__Secure-` names, which no other host and no plain HTTP can set."""
+        client = another(SECURE_COOKIES=True).test_client()
+        response = client.post(
+            f"{API}/auth/login?use_cookies=true", json={"username": user.username, "password": PASSWORD}
+        )
+
+        cookies = set_cookies(response)
+        assert cookies.keys() == {f"__Host-{ACCESS}", f"__Secure-{REFRESH}", *CSRF.values()}
+        assert all("Secure" in attributes for attributes in cookies.values())
+        assert {"HttpOnly", "Path=/"} < cookies[f"__Host-{ACCESS}"]
+        token = client.get_cookie(f"__Host-{ACCESS}").value
+        assert client.get(f"{API}/users/me", base_url="https://localhost").status_code == 200
+        client.delete_cookie(f"__Host-{ACCESS}")
+        client.set_cookie(ACCESS, token)
+        assert error(client.get(f"{API}/users/me")) == (401, "authorization_required")
+
+    @pytest.mark.parametrize("value", ["maybe", "", "true&use_cookies=true"])
+    def test_is_true_or_false(self, client, user, value):
+        """Anything else would be guessed at."""
+        body = {"username": user.username, "password": PASSWORD}
+
+        assert error(client.post(f"{API}/auth/login?use_cookies={value}", json=body)) == (422, "validation_failed")
+
+    def test_where_cookies_are_switched_off(self, another, user):
+        """Nobody is given what would not be taken, and a cookie is not looked at."""
+        client = another(JWT_TOKEN_LOCATION=("headers",)).test_client()
+        body = {"username": user.username, "password": PASSWORD}
+        response = client.post(f"{API}/auth/login?use_cookies=true", json=body)
+        assert error(response) == (403, "forbidden")
+        assert "JWT_TOKEN_LOCATION" in response.json["message"]
+        assert "Set-Cookie" not in response.headers
+
+        client.set_cookie(ACCESS, user.access_token)
+        assert error(client.get(f"{API}/users/me")) == (401, "authorization_required")
+
+    def test_is_not_on_by_itself(self, client, user):
+        """Who does not ask for cookies gets none, and a token without a CSRF value."""
+        response = client.post(f"{API}/auth/login", json={"username": user.username, "password": PASSWORD})
+
+        assert "Set-Cookie" not in response.headers
+        assert "csrf" not in claims(response.json["access_token"])
+
+
+class TestCsrf:
+    def test_reading_needs_none(self, browser):
+        """GET and HEAD change nothing."""
+        assert browser.send("GET", "users/me", csrf="").status_code == 200
+        assert browser.send("HEAD", "users/me", csrf="").status_code == 200
+
+    def test_writing_needs_the_value(self, browser):
+        """The one of the access token, for what an access token is needed for."""
+        item = {"name": "Lamp", "price": "1"}
+
+        assert browser.send("POST", "items", json=item).status_code == 201
+
+    @pytest.mark.parametrize("csrf", ["", "x", "\xe9", "a" * 8000, "of the refresh token", "upper", "the token"])
+    def test_nothing_else_will_do(self, browser, csrf):
+        """403, and the message names the header."""
+        csrf = {
+            "of the refresh token": browser.cookie(CSRF[REFRESH]),
+            "upper": browser.cookie(CSRF[ACCESS]).upper(),
+            "the token": browser.cookie(ACCESS),
+        }.get(csrf, csrf)
+
+        response = browser.send("POST", "items", json={"name": "Lamp", "price": "1"}, csrf=csrf)
+
+        assert error(response) == (403, "csrf_failed")
+        assert "X-CSRF-TOKEN" in response.json["message"]
+        assert browser.client.get(f"{API}/items").json["items"] == []
+
+    def test_a_refresh_needs_the_one_of_the_refresh_token(self, browser):
+        """And without it nothing is exchanged."""
+        assert error(browser.send("POST", "auth/refresh", by=ACCESS)) == (403, "csrf_failed")
+        assert error(browser.send("POST", "auth/logout/refresh", by=ACCESS)) == (403, "csrf_failed")
+        assert browser.refresh().status_code == 200
+
+    def test_another_site_is_refused_whatever_it_sends(self, browser):
+        """A browser says where a request comes from (Fetch Metadata), and that cannot be forged by a page."""
+        headers = {"X-CSRF-TOKEN": browser.cookie(CSRF[ACCESS]), "Sec-Fetch-Site": "cross-site"}
+
+        response = browser.client.post(f"{API}/auth/logout", headers=headers)
+
+        assert error(response) == (403, "csrf_failed")
+
+    def test_a_token_that_was_issued_for_the_header_is_none_for_a_cookie(self, client, user):
+        """It has no CSRF value, and so nothing that could be repeated."""
+        client.set_cookie(ACCESS, user.access_token)
+
+        for value in ("", "None", "null"):
+            response = client.post(f"{API}/auth/logout", headers={"X-CSRF-TOKEN": value})
+            assert error(response) == (403, "csrf_failed")
+
+    def test_comes_after_the_token(self, browser):
+        """A dead cookie is 401, whatever else is missing."""
+        browser.client.set_cookie(ACCESS, "a.b.c")
+
+        assert error(browser.send("POST", "auth/logout", csrf="")) == (401, "invalid_token")
+
+    def test_a_fresh_login_is_a_write_too(self, browser):
+        """With a living cookie its CSRF value is asked for; with a dead one the password is enough."""
+        body = {"username": "grace", "password": PASSWORD}
+        assert error(browser.send("POST", "auth/fresh-login", json=body, csrf="")) == (403, "csrf_failed")
+
+        browser.client.set_cookie(ACCESS, "a.b.c")
+        response = browser.send("POST", "auth/fresh-login", json=body, csrf="")
+
+        assert response.status_code == 200
+        assert "access_token" in response.json
+
+
+class TestAnswers:
+    def test_no_request_leaves_its_tokens_behind(self, browser):
+        """What puts the cookies into an answer holds the tokens, and goes with its request."""
+        for _ in range(3):
+            assert browser.log_in().status_code == 200
+        gc.collect()
+
+        functions = (one.__qualname__ for one in gc.get_objects() if type(one) is FunctionType)
+        assert [name for name in functions if name.startswith(f"{locations.set_cookies.__qualname__}.<locals>")] == []
+
+    def test_what_came_by_cookie_is_answered_by_cookie(self, browser):
+        """A refresh, a fresh login and a password change, without being asked."""
+        before = browser.cookie(ACCESS), browser.cookie(REFRESH)
+        response = browser.refresh()
+        assert response.json.keys() == {"token_type", "expires_in"}
+        assert before != (browser.cookie(ACCESS), browser.cookie(REFRESH))
+
+        response = browser.send("POST", "auth/fresh-login", json={"username": "grace", "password": PASSWORD})
+        assert response.json.keys() == {"token_type", "expires_in"}
+
+        change = {"current_password": PASSWORD, "new_password": "another long one"}
+        response = browser.send("PUT", "auth/password", json=change)
+        assert response.json.keys() == {"token_type", "expires_in"}
+        assert browser.send("GET", "users/me").status_code == 200
+        assert browser.refresh().status_code == 200
+
+    def test_what_came_by_header_is_answered_in_the_body(self, browser, client, user):
+        """Though the browser has cookies besides."""
+        response = browser.client.post(f"{API}/auth/refresh", headers=bearer(user.refresh_token))
+
+        assert "access_token" in response.json
+        assert "Set-Cookie" not in response.headers
+
+    @pytest.mark.parametrize(
+        ("method", "path", "left"),
+        [
+            ("POST", "auth/logout", set()),
+            ("POST", "auth/logout/access", {REFRESH, CSRF[REFRESH]}),
+            ("DELETE", "auth/sessions", set()),
+            ("DELETE", "auth/sessions?keep_current=true", NAMES),
+            ("DELETE", "auth/sessions/{own}", set()),
+            ("DELETE", "users/me", set()),
+        ],
+    )
+    def test_what_ends_the_session_clears_them(self, browser, method, path, left):
+        """And what does not, leaves them."""
+        own = claims(browser.cookie(ACCESS))["sid"]
+
+        assert browser.send(method, path.format(own=own)).status_code == 200
+
+        assert browser.names() == left
+
+    @pytest.mark.parametrize(("method", "body"), [("PATCH", {"is_active": False}), ("DELETE", None)])
+    def test_an_administrator_who_goes_takes_them_along(self, app, client, admin, browser, method, body):
+        """Whether deactivated or deleted, by the same path as anybody else."""
+        make_admin(app, "grace")
+        browser.log_in()
+        own = claims(browser.cookie(ACCESS))["sub"]
+
+        assert browser.send(method, f"users/{own}", json=body).status_code == 200
+
+        assert browser.names() == set()
+
+    def test_logout_of_the_refresh_token_clears_its_own(self, browser):
+        """The access token lives on until it expires."""
+        assert browser.send("POST", "auth/logout/refresh", by=REFRESH).status_code == 200
+
+        assert browser.names() == {ACCESS, CSRF[ACCESS]}
+
+    def test_a_reused_token_clears_them(self, browser):
+        """Its session has been ended."""
+        old = browser.cookie(REFRESH), browser.cookie(CSRF[REFRESH])
+        browser.refresh()
+        browser.refresh()
+        browser.client.set_cookie(REFRESH, old[0], path="/api/v1/auth")
+
+        response = browser.send("POST", "auth/refresh", by=REFRESH, csrf=old[1])
+
+        assert error(response) == (401, "token_reused")
+        assert browser.names() == set()
+
+    def test_a_request_that_lost_a_race_does_not(self, browser):
+        """Two tabs: the one that comes second shares what the first one got, and neither loses its cookies."""
+        late = browser.cookie(REFRESH), browser.cookie(CSRF[REFRESH])
+        browser.refresh()
+        winner = browser.cookie(REFRESH), browser.cookie(CSRF[REFRESH])
+        browser.client.set_cookie(REFRESH, late[0], path="/api/v1/auth")
+
+        assert browser.send("POST", "auth/refresh", by=REFRESH, csrf=late[1]).status_code == 200
+
+        assert (browser.cookie(REFRESH), browser.cookie(CSRF[REFRESH])) == winner
+
+    def test_neither_does_one_whose_session_has_ended_meanwhile(self, browser):
+        """There may be the cookies of a new login in the browser by now."""
+        browser.client.post(f"{API}/auth/logout", headers=bearer(browser.cookie(ACCESS)))
+
+        for response in (browser.refresh(), browser.send("POST", "auth/logout")):
+            assert error(response) == (401, "token_revoked")
+            assert "Set-Cookie" not in response.headers
+
+    def test_another_session_of_mine_ends_without_it(self, browser, client):
+        """Only the caller's own end clears the caller's cookies."""
+        elsewhere = claims(log_in(client, "grace").access_token)["sid"]
+
+        assert browser.send("DELETE", f"auth/sessions/{elsewhere}").status_code == 200
+
+        assert browser.names() == NAMES
+
+    def test_two_users_are_never_mixed(self, browser, other):
+        """Where a fresh login begins a session of its own, the refresh cookie of another one goes."""
+        body = {"username": other.username, "password": PASSWORD}
+
+        assert browser.send("POST", "auth/fresh-login", json=body).status_code == 200
+
+        assert browser.send("GET", "users/me").json["username"] == other.username
+        assert browser.names() == {ACCESS, CSRF[ACCESS]}
+
+
+class TestOrder:
+    def test_the_header_wins(self, browser, other):
+        """Good or bad, it is the one that counts, and no CSRF value is asked for."""
+        assert browser.client.get(f"{API}/users/me", headers=other.headers).json["username"] == other.username
+        assert error(me(browser.client, "a.b.c")) == (401, "invalid_token")
+        item = {"name": "Lamp", "price": "1"}
+        assert browser.client.post(f"{API}/items", json=item, headers=other.headers).status_code == 201
+
+    def test_another_scheme_counts_as_none(self, browser):
+        """Then the cookie is the caller's token."""
+        headers = {"Authorization": "Basic eDp5"}
+
+        assert browser.client.get(f"{API}/users/me", headers=headers).json["username"] == "grace"
+
+    def test_an_empty_cookie_is_none(self, client):
+        """As some proxies leave it behind."""
+        client.set_cookie(ACCESS, "")
+
+        assert client.get(f"{API}/items").status_code == 200
+
+
+class TestBody:
+    @pytest.mark.parametrize("path", ["auth/refresh", "auth/logout/refresh"])
+    def test_a_refresh_token_may_always_stand_there(self, client, user, path):
+        """Whatever JWT_TOKEN_LOCATION says."""
+        response = client.post(f"{API}/{path}", json={"refresh_token": user.refresh_token})
+
+        assert response.status_code == 200
+
+    def test_nothing_else_may(self, client, user):
+        """An unknown member is refused, and nothing is exchanged."""
+        response = client.post(f"{API}/auth/refresh", json={"refresh_token": user.refresh_token, "x": 1})
+
+        assert error(response) == (422, "validation_failed")
+        assert response.json["errors"] == {"json": {"x": ["Unknown field."]}}
+
+    @pytest.mark.parametrize("value", [None, 1, True, [], {}, "", "a.b", "\x00"])
+    def test_what_is_no_token_is_refused(self, client, value):
+        """In the one shape."""
+        response = client.post(f"{API}/auth/refresh", json={"refresh_token": value})
+
+        assert error(response) == (401, "invalid_token")
+
+    @pytest.mark.parametrize("body", ["{", "[1]", "1", '{"refresh_token":"a","refresh_token":"b"}'])
+    def test_a_body_that_cannot_be_read_has_none(self, client, body):
+        """Who is not known is told so first."""
+        response = client.post(f"{API}/auth/refresh", data=body, content_type="application/json")
+
+        assert error(response) == (401, "authorization_required")
+
+    def test_an_empty_body_is_fine(self, client, user):
+        """With or without a content type, where the token came by header."""
+        for content_type in ("application/json", None):
+            response = client.post(f"{API}/auth/refresh", headers=bearer(user.refresh_token), content_type=content_type)
+            assert response.status_code == 200
+
+    def test_an_access_token_where_it_is_switched_on(self, another, user):
+        """It is taken out before the rest is judged."""
+        client = another(JWT_TOKEN_LOCATION=EVERYWHERE).test_client()
+        body = {"name": "Lamp", "price": "1", "access_token": user.access_token}
+
+        assert client.post(f"{API}/items", json=body).status_code == 201
+        assert error(client.post(f"{API}/items", json={**body, "access_token": 7})) == (401, "invalid_token")
+        response = client.post(f"{API}/items", json={**body, "name": "Two", "access_token": "x"}, headers=user.headers)
+        assert response.status_code == 201  # the header wins, and the member is gone all the same
+
+
+class TestQuery:
+    @pytest.fixture
+    def open_client(self, another):
+        return another(JWT_TOKEN_LOCATION=EVERYWHERE).test_client()
+
+    def test_a_token_where_it_is_switched_on(self, open_client, user, caplog):
+        """It is no parameter of the listing, it is in no link, and in no log."""
+        for name in ("a", "b"):
+            open_client.post(f"{API}/items", json={"name": name, "price": "1"}, headers=user.headers)
+
+        response = open_client.get(f"{API}/items?limit=1&jwt={user.access_token}")
+
+        assert response.json["items"][0]["owner_id"] == user.id
+        assert "jwt" not in response.headers["Link"]
+        assert user.access_token not in caplog.text
+        assert refresh(open_client, user.refresh_token).status_code == 200
+
+    def test_twice_is_none(self, open_client, user):
+        """Nobody could say which one is meant."""
+        response = open_client.get(f"{API}/users/me?jwt={user.access_token}&jwt={user.access_token}")
+
+        assert error(response) == (401, "invalid_token")
+
+    def test_is_an_unknown_parameter_elsewhere(self, open_client, user):
+        """Where no token is looked for."""
+        body = {"username": user.username, "password": PASSWORD}
+        response = open_client.post(f"{API}/auth/login?jwt={user.access_token}", json=body)
+
+        assert error(response) == (422, "validation_failed")

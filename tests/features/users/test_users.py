@@ -1,0 +1,359 @@
+"""Accounts: one's own, and everybody's for administrators."""
+
+import pytest
+
+from app.auth.models import Session
+from app.items.models import Item
+from app.users.models import User
+from support.api import API, bearer, count, error, log_in, make_admin, me, refresh, sign_up
+from support.statements import statements
+
+
+@pytest.fixture
+def as_stale_admin(client, admin):
+    """The administrator by a token that came from a refresh: not fresh."""
+    return bearer(refresh(client, admin.refresh_token).json["access_token"])
+
+
+class TestListUsers:
+    def test_gives_every_user_without_the_hash(self, client, user, admin):
+        """An administrator sees what there is to see of everybody, and nothing else."""
+        response = client.get(f"{API}/users", headers=admin.headers)
+
+        assert response.status_code == 200
+        assert response.json["next_cursor"] is None
+        assert "Link" not in response.headers
+        assert [row["username"] for row in response.json["users"]] == ["grace", "ada"]
+        keys = {"id", "username", "is_admin", "is_active", "created_at", "updated_at"}
+        assert {frozenset(row) for row in response.json["users"]} == {frozenset(keys)}
+
+    @pytest.mark.parametrize(
+        ("q", "names"),
+        [
+            ("ADA", ["ada"]),
+            ("strass", ["STRASSE"]),
+            ("ß", ["STRASSE"]),
+            ("_", ["x_y"]),
+            ("%", []),
+            ("\\", []),
+            ("", None),
+        ],
+    )
+    def test_finds_by_a_part_of_the_name(self, client, as_admin, q, names):
+        """In any case and script; what is a wildcard elsewhere is a plain character here."""
+        for name in ("STRASSE", "x_y"):
+            sign_up(client, name)
+
+        users = client.get(f"{API}/users", headers=as_admin, query_string={"q": q}).json["users"]
+
+        assert [row["username"] for row in users] == (names if names is not None else ["ada", "STRASSE", "x_y"])
+
+    def test_pages_do_not_repeat_or_skip(self, client, as_admin):
+        """Every user comes once, though some come and go between two pages."""
+        accounts = [sign_up(client, f"user{number}") for number in range(5)]
+        first = client.get(f"{API}/users?limit=3", headers=as_admin)
+        client.delete(f"{API}/users/{accounts[0].id}", headers=as_admin)
+        sign_up(client, "latecomer")
+
+        assert first.headers["Link"] == f'<{API}/users?limit=3&cursor={first.json["next_cursor"]}>; rel="next"'
+        second = client.get(first.headers["Link"][1:].partition(">")[0], headers=as_admin)
+
+        names = [row["username"] for page in (first, second) for row in page.json["users"]]
+        assert names == ["ada", "user0", "user1", "user2", "user3", "user4"]
+        assert second.json["next_cursor"] is not None
+
+    def test_a_cursor_of_another_listing_is_refused(self, client, as_admin, as_user):
+        """A cursor of the items begins nowhere among the users."""
+        for name in ("Lamp", "Chair"):
+            client.post(f"{API}/items", headers=as_user, json={"name": name, "price": "1"})
+        cursor = client.get(f"{API}/items?limit=1", headers=as_user).json["next_cursor"]
+
+        response = client.get(f"{API}/users", headers=as_admin, query_string={"cursor": cursor})
+
+        assert error(response) == (422, "validation_failed")
+        assert response.json["errors"] == {"query": {"cursor": ["Not a cursor of this listing and order."]}}
+
+    @pytest.mark.parametrize(
+        ("query", "field"),
+        [
+            ("limit=0", "limit"),
+            ("limit=101", "limit"),
+            ("cursor=abc", "cursor"),
+            ("cursor=", "cursor"),
+            ("q=" + "a" * 65, "q"),
+            ("q=%00", "q"),
+            ("offset=20", "offset"),
+        ],
+    )
+    def test_refuses_a_bad_query(self, client, as_admin, query, field):
+        """The answer names the parameter that is wrong."""
+        response = client.get(f"{API}/users?{query}", headers=as_admin)
+
+        assert error(response) == (422, "validation_failed")
+        assert response.json["errors"]["query"].keys() == {field}
+
+    def test_needs_no_fresh_token(self, client, admin, as_stale_admin):
+        """An administrator may read by a token that came from a refresh."""
+        users = client.get(f"{API}/users", headers=as_stale_admin).json["users"]
+
+        assert [(row["id"], row["is_admin"]) for row in users] == [(admin.id, True)]
+
+
+class TestDeleteUsers:
+    def test_deletes_everybody_else(self, app, client, user, other, admin):
+        """The caller stays, and says how many went."""
+        response = client.delete(f"{API}/users", headers=admin.headers)
+
+        assert response.json == {"message": "2 row(s) deleted"}
+        assert count(app, User) == 1
+        assert me(client, admin.access_token).status_code == 200
+        assert error(me(client, user.access_token)) == (401, "token_revoked")
+
+    def test_keeps_the_items(self, client, lamp, as_admin):
+        """What the users owned stays, without an owner."""
+        assert client.delete(f"{API}/users", headers=as_admin).status_code == 200
+
+        assert client.get(f"{API}/items", headers=as_admin).json["items"] == [lamp | {"owner_id": None}]
+
+    def test_needs_a_fresh_token(self, app, client, user, as_stale_admin):
+        """A token from a refresh deletes nobody."""
+        assert error(client.delete(f"{API}/users", headers=as_stale_admin)) == (401, "fresh_token_required")
+        assert count(app, User) == 2
+
+    def test_is_off_unless_switched_on(self, app, client, user, as_admin):
+        """Without ALLOW_DELETE_ALL_USERS it is a 403 that names the setting, and nobody goes."""
+        app.config["ALLOW_DELETE_ALL_USERS"] = False
+
+        response = client.delete(f"{API}/users", headers=as_admin)
+
+        assert error(response) == (403, "forbidden")
+        assert "ALLOW_DELETE_ALL_USERS" in response.json["message"]
+        assert count(app, User) == 2
+
+
+class TestGetMe:
+    def test_shows_the_caller(self, client, user):
+        """Who am I: the name, and what one is."""
+        body = me(client, user.access_token).json
+
+        assert (body["id"], body["username"], body["is_admin"], body["is_active"]) == (user.id, "grace", False, True)
+        assert body["created_at"].endswith("Z")
+
+    def test_costs_one_query(self, app, client, user):
+        """User, activity, session and revocation are one question to the database, and the answer is the caller."""
+        me(client, user.access_token)
+        with statements(app) as sent:
+            response = me(client, user.access_token)
+
+        assert response.status_code == 200
+        assert len(sent) == 1, sent
+
+
+class TestUpdateMe:
+    def rename(self, client, account, name):
+        return client.patch(f"{API}/users/me", headers=account.headers, json={"username": name})
+
+    def test_changes_the_name(self, client, user):
+        """The new name logs in, the old one does not, and the tokens live on."""
+        response = self.rename(client, user, "Hopper")
+
+        assert response.status_code == 200
+        assert response.json["username"] == "Hopper"
+        assert response.json["updated_at"] > response.json["created_at"]
+        assert me(client, user.access_token).json == response.json
+        assert log_in(client, "hopper").id == user.id
+
+    def test_one_may_change_the_case_of_ones_own(self, client, user):
+        """A name does not stand in its own way."""
+        assert self.rename(client, user, "GRACE").json["username"] == "GRACE"
+
+    def test_not_to_a_taken_one(self, client, user, other):
+        """Another's name is a 409, and nothing changes."""
+        assert error(self.rename(client, user, "LINUS")) == (409, "username_taken")
+        assert me(client, user.access_token).json["username"] == "grace"
+
+    def test_nothing_to_change_changes_nothing(self, client, user):
+        """An empty object is no mistake."""
+        before = me(client, user.access_token).json
+
+        response = client.patch(f"{API}/users/me", headers=user.headers, json={})
+
+        assert (response.status_code, response.json) == (200, before)
+
+    @pytest.mark.parametrize(
+        "body", [{"is_admin": True}, {"id": 1}, {"password": "another one"}, {"username": None}, []]
+    )
+    def test_nothing_else_can_be_changed(self, client, user, body):
+        """What is not the caller's to change is refused, not ignored."""
+        before = me(client, user.access_token).json
+
+        response = client.patch(f"{API}/users/me", headers=user.headers, json=body)
+
+        assert error(response) == (422, "validation_failed")
+        assert me(client, user.access_token).json == before
+
+
+class TestDeleteMe:
+    def test_deletes_the_account_and_keeps_the_items(self, app, client, user, lamp, as_other):
+        """The tokens die, the items stay without an owner."""
+        response = client.delete(f"{API}/users/me", headers=user.headers)
+
+        assert response.json == {"message": "User deleted."}
+        assert error(me(client, user.access_token)) == (401, "token_revoked")
+        assert error(refresh(client, user.refresh_token)) == (401, "token_revoked")
+        assert client.get(f"{API}/items/{lamp['id']}", headers=as_other).json == lamp | {"owner_id": None}
+
+    def test_needs_a_fresh_token(self, client, user, as_stale_user):
+        """A token from a refresh does not end an account."""
+        assert error(client.delete(f"{API}/users/me", headers=as_stale_user)) == (401, "fresh_token_required")
+        assert me(client, user.access_token).json["id"] == user.id
+
+    def test_the_last_admin_stays(self, client, admin):
+        """Somebody must be able to administer."""
+        assert error(client.delete(f"{API}/users/me", headers=admin.headers)) == (409, "last_admin")
+        assert me(client, admin.access_token).status_code == 200
+
+    def test_an_admin_may_go_who_is_not_the_last(self, app, client, user, admin):
+        """Where another active administrator is left, one may go."""
+        make_admin(app, "grace")
+
+        assert client.delete(f"{API}/users/me", headers=admin.headers).status_code == 200
+        assert error(me(client, admin.access_token)) == (401, "token_revoked")
+
+    def test_an_inactive_admin_does_not_count(self, app, client, user, admin):
+        """Whoever cannot log in cannot administer."""
+        make_admin(app, "grace")
+        client.patch(f"{API}/users/{user.id}", headers=admin.headers, json={"is_active": False})
+
+        assert error(client.delete(f"{API}/users/me", headers=admin.headers)) == (409, "last_admin")
+        assert me(client, admin.access_token).status_code == 200
+
+
+class TestGetUser:
+    def test_shows_oneself_as_me_does(self, client, user):
+        """One's own id is another way to ask who one is."""
+        assert client.get(f"{API}/users/{user.id}", headers=user.headers).json == me(client, user.access_token).json
+
+    def test_shows_anybody_to_an_admin(self, client, user, as_admin):
+        """Nobody is hidden from administrators, and whoever is not there is a 404."""
+        assert client.get(f"{API}/users/{user.id}", headers=as_admin).json["username"] == "grace"
+        assert error(client.get(f"{API}/users/{user.id + 999}", headers=as_admin)) == (404, "not_found")
+
+    def test_does_not_tell_who_is_there(self, client, user, other):
+        """To others a user who exists and one who does not look the same."""
+        for user_id in (other.id, other.id + 999):
+            assert error(client.get(f"{API}/users/{user_id}", headers=user.headers)) == (403, "forbidden")
+
+    @pytest.mark.parametrize("user_id", ["0", "-1", "00", "1.0", "abc", "١", 2**63, 10**30, "1e0", "%00"])
+    def test_an_id_that_cannot_exist_is_not_found(self, client, as_admin, user_id):
+        """Whatever is no id is no path either, whatever the method."""
+        path = f"{API}/users/{user_id}"
+
+        assert error(client.get(path, headers=as_admin)) == (404, "not_found")
+        assert error(client.patch(path, headers=as_admin, json={})) == (404, "not_found")
+        assert error(client.delete(path, headers=as_admin)) == (404, "not_found")
+
+
+class TestUpdateUser:
+    def update(self, client, admin, user_id, **changes):
+        return client.patch(f"{API}/users/{user_id}", headers=admin.headers, json=changes)
+
+    def test_promotes_and_demotes(self, client, user, admin):
+        """The role is in the answer at once, and in the user's next token."""
+        assert self.update(client, admin, user.id, is_admin=True).json["is_admin"] is True
+        promoted = bearer(refresh(client, user.refresh_token).json["access_token"])
+        assert client.get(f"{API}/users", headers=promoted).status_code == 200
+
+        assert self.update(client, admin, user.id, is_admin=False).json["is_admin"] is False
+        assert error(client.get(f"{API}/users", headers=promoted)) == (403, "admin_required")
+        assert me(client, user.access_token).status_code == 200
+
+    def test_deactivates(self, app, client, user, admin):
+        """The user's sessions are over, and no login starts another."""
+        response = self.update(client, admin, user.id, is_active=False)
+
+        assert response.json["is_active"] is False
+        assert count(app, Session) == 2  # the administrator's, of signing up and of logging in
+        login = client.post(f"{API}/auth/login", json={"username": "grace", "password": user.password})
+        assert error(login) == (401, "invalid_credentials")
+
+    @pytest.mark.parametrize("changes", [{"is_admin": False}, {"is_active": False}])
+    def test_the_last_admin_stays(self, client, admin, changes):
+        """Not even administrators themselves can leave nobody to administer."""
+        assert error(self.update(client, admin, admin.id, **changes)) == (409, "last_admin")
+        assert client.get(f"{API}/users", headers=admin.headers).status_code == 200
+
+    def test_an_admin_may_demote_another(self, app, client, user, admin):
+        """Where one active administrator is left, the other may go, and is refused at once."""
+        make_admin(app, "grace")
+        promoted = log_in(client, "grace")
+
+        assert self.update(client, admin, user.id, is_admin=False).json["is_admin"] is False
+        assert error(client.get(f"{API}/users", headers=promoted.headers)) == (403, "admin_required")
+
+    def test_needs_a_fresh_token(self, client, user, as_stale_admin):
+        """A token from a refresh changes nobody."""
+        path = f"{API}/users/{user.id}"
+
+        response = client.patch(path, headers=as_stale_admin, json={"is_active": False})
+
+        assert error(response) == (401, "fresh_token_required")
+        assert me(client, user.access_token).json["is_active"] is True
+
+    @pytest.mark.parametrize("value", ["off", "true", 1, 0, None, [], {}])
+    def test_takes_true_and_false_alone(self, client, user, admin, value):
+        """Nothing that is like a boolean is one, and what came along with it is not changed either."""
+        response = self.update(client, admin, user.id, is_admin=value, is_active=False)
+
+        assert error(response) == (422, "validation_failed")
+        assert response.json["errors"]["json"].keys() == {"is_admin"}
+        assert me(client, user.access_token).json["is_active"] is True
+
+    @pytest.mark.parametrize("field", ["username", "password", "id", "created_at"])
+    def test_nothing_else_can_be_changed(self, client, user, admin, field):
+        """The rest is the user's own, or nobody's."""
+        response = self.update(client, admin, user.id, **{field: "x", "is_admin": True})
+
+        assert response.json["errors"] == {"json": {field: ["Unknown field."]}}
+        assert me(client, user.access_token).json["is_admin"] is False
+
+    def test_of_nobody_is_not_found(self, client, admin):
+        """Values are judged before the object is looked for."""
+        assert error(self.update(client, admin, 999_999, is_admin=True)) == (404, "not_found")
+        assert error(self.update(client, admin, 999_999, is_admin="x")) == (422, "validation_failed")
+
+
+class TestDeleteUser:
+    def test_deletes_a_user(self, client, user, lamp, admin):
+        """Their tokens die, their items stay without an owner; again it is a 404."""
+        path = f"{API}/users/{user.id}"
+
+        assert client.delete(path, headers=admin.headers).json == {"message": "User deleted."}
+        assert error(me(client, user.access_token)) == (401, "token_revoked")
+        assert client.get(f"{API}/items/{lamp['id']}", headers=admin.headers).json["owner_id"] is None
+        assert error(client.delete(path, headers=admin.headers)) == (404, "not_found")
+
+    def test_the_last_admin_stays(self, client, admin):
+        """Not by this way either."""
+        assert error(client.delete(f"{API}/users/{admin.id}", headers=admin.headers)) == (409, "last_admin")
+        assert me(client, admin.access_token).status_code == 200
+
+    def test_needs_a_fresh_token(self, app, client, user, lamp, as_stale_admin):
+        """A token from a refresh deletes nobody, and takes no item away."""
+        response = client.delete(f"{API}/users/{user.id}", headers=as_stale_admin)
+
+        assert error(response) == (401, "fresh_token_required")
+        assert count(app, User) == 2
+        assert client.get(f"{API}/items/{lamp['id']}", headers=user.headers).json == lamp
+
+    def test_touches_nobodys_items_but_theirs(self, app, client, user, other, admin):
+        """Deleting one user leaves another's items with their owner."""
+        for account in (user, other):
+            item = {"name": account.username, "price": "1"}
+            client.post(f"{API}/items", headers=account.headers, json=item)
+
+        client.delete(f"{API}/users/{user.id}", headers=admin.headers)
+
+        items = client.get(f"{API}/items", headers=admin.headers).json["items"]
+        assert {item["name"]: item["owner_id"] for item in items} == {"grace": None, "linus": other.id}
+        assert count(app, Item) == 2

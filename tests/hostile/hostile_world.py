@@ -1,0 +1,126 @@
+"""What hostile requests are sent at: accounts, items and cursors, made once for all cases of a database."""
+
+import re
+import time
+from contextlib import contextmanager
+
+from hostile_cases import expand, numbered
+from sqlalchemy import func, select
+
+from app.data.base import db
+from app.items.models import Item
+from app.users.models import User
+from support.api import API, error, log_in, make_admin, sign_up
+
+INSIDES = re.compile(r"Traceback|File \"|sqlalchemy|sqlite3|psycopg|pymysql|\b(SELECT|INSERT|UPDATE|DELETE) ")
+TARGETS = {
+    "item": ("POST", "items", "user"),
+    "register": ("POST", "auth/register", "nobody"),
+    "login": ("POST", "auth/login", "nobody"),
+    "user_admin": ("PATCH", "users/${plain}", "admin"),
+    "me": ("PATCH", "users/me", "user"),
+    "password": ("PUT", "auth/password", "user"),
+    "refresh": ("POST", "auth/refresh", "nobody"),
+}
+ROWS = select(
+    select(func.count()).select_from(User).scalar_subquery(),
+    select(func.count()).select_from(User).where(User.is_admin).scalar_subquery(),
+    select(func.count()).select_from(Item).scalar_subquery(),
+)
+
+
+class World:
+    """An application with a user, another, an administrator, and two items of the user's."""
+
+    def __init__(self, app):
+        self.app = app
+        self._rows = None  # as they were after the last request, where it is sure that they are so still
+        self.client = app.test_client(use_cookies=False)
+        self.user, plain = sign_up(self.client, "grace"), sign_up(self.client, "linus")
+        sign_up(self.client, "ada")
+        make_admin(app, "ada")
+        admin = log_in(self.client, "ada")
+        self.headers = {"user": self.user.headers, "admin": admin.headers, "nobody": {}}
+        self.lamp, _chair = self.make_item("Lamp"), self.make_item("Chair")
+        cursor = self.get("items?limit=1").json["next_cursor"]
+        middle = len(cursor) // 2
+        self.known = {
+            "existing": "grace",
+            "EXISTING": "GRACE",
+            "username": self.user.username,
+            "password": self.user.password,
+            "token": self.user.access_token,
+            "item": str(self.lamp["id"]),
+            "plain": str(plain.id),
+            "cursor": cursor,
+            "cursor_flipped": cursor[:middle] + ("A" if cursor[middle] != "A" else "B") + cursor[middle + 1 :],
+        }
+
+    def get(self, path):
+        return self.client.get(f"{API}/{path}", headers=self.headers["user"])
+
+    def make_item(self, name):
+        response = self.client.post(f"{API}/items", headers=self.headers["user"], json={"name": name, "price": "1.50"})
+        assert response.status_code == 201
+        return response.json
+
+    def drop(self, path, headers):
+        """What a case has made, so that the next may differ from it in nothing but case."""
+        assert self.client.delete(f"{API}/{path}", headers=headers).status_code == 200
+        self._rows = None
+
+    def drop_item(self, item_id):
+        self.drop(f"items/{item_id}", self.headers["admin"])
+
+    def send(self, method, path, *, headers=(), caller, **options):
+        """The answer to one hostile request, once what holds for every one of them has been checked.
+
+        It is no 5xx and took less than a second of ours, it has the one shape and quotes nothing of our insides
+        if it is an error, and then nothing has changed; and whoever comes next is served.
+        """
+        headers = [*self.headers[caller].items(), *headers]
+        before = self._rows or self.rows()
+        with in_time():
+            response = self.client.open(path, method=method, headers=headers, **options)
+        assert response.status_code < 500, response.text[:300]
+        self._rows = None
+        if response.status_code >= 400:
+            assert INSIDES.search(response.text) is None
+            if method != "HEAD":
+                error(response)
+            self._rows = self.rows()
+            assert self._rows == before
+        assert self.get("items?limit=1").status_code == 200
+        return response
+
+    def send_body(self, case, body, known):
+        """To the target of the case, as it is and of the type that it is said to be."""
+        method, path, caller = TARGETS[case["target"]]
+        return self.send(
+            method,
+            f"{API}/{expand(path, known)}",
+            headers=case.get("headers", {}).items(),
+            caller=caller,
+            data=body,
+            content_type=case["content_type"],
+        )
+
+    def rows(self):
+        """How many users, administrators and items there are."""
+        with self.app.app_context():
+            return tuple(db.session.execute(ROWS).one())
+
+    def numbered(self):
+        return numbered(self.known)
+
+
+@contextmanager
+def in_time():
+    """A second of this thread, and of the clock what nobody can wait for who asks a database to sleep.
+
+    Not a second of the clock: the machine that runs the tests may have other things to do.
+    """
+    worked, began = time.thread_time(), time.monotonic()
+    yield
+    assert time.thread_time() - worked < 1
+    assert time.monotonic() - began < 4

@@ -1,0 +1,97 @@
+"""One line a request; of a flood of refusals a few, and a number for the rest."""
+
+import logging
+from types import SimpleNamespace
+
+import pytest
+
+from app.web import logs
+from app.web.logs import FULL_LINES, ONE_OF, Sampler
+from support.api import API, taken_lines
+
+
+def stop_clock(monkeypatch, now):
+    monkeypatch.setattr(logs, "time", SimpleNamespace(perf_counter=lambda: now))
+
+
+@pytest.fixture
+def lines(caplog, monkeypatch):
+    """The lines so far, as a machine reads them; the clock of the sampler stands still."""
+    stop_clock(monkeypatch, 1000.0)
+    return lambda: taken_lines(caplog, "app.access")
+
+
+@pytest.fixture(autouse=True)
+def _new_sampler(app):
+    app.extensions["log_sampler"] = Sampler()
+
+
+class TestFlood:
+    def test_a_few_lines_and_a_number(self, client, lines):
+        """Lines and those left out make up the requests, to the last."""
+        flood = FULL_LINES + 3 * ONE_OF + 7
+        for number in range(flood):
+            client.get(f"/nowhere/{number}")
+        client.get("/health/live")
+
+        found = lines()
+        assert len(found) == FULL_LINES + 3 + 1
+        assert [line["left_out"] for line in found if "left_out" in line] == [ONE_OF - 1] * 3 + [7]
+        assert len(found) + sum(line.get("left_out", 0) for line in found) == flood + 1
+        assert found[-1]["message"].endswith("ms, 7 refusals left out")
+
+    def test_the_next_second_begins_anew(self, client, lines, monkeypatch):
+        """So does whoever makes a mistake after the flood."""
+        for _ in range(FULL_LINES + 5):
+            client.get("/nowhere")
+        stop_clock(monkeypatch, 1001.0)
+        client.get("/nowhere")
+
+        assert lines()[-1]["left_out"] == 5
+
+    def test_success_and_failure_are_never_left_out(self, app, client, lines, monkeypatch):
+        """However many refusals come between."""
+        monkeypatch.setitem(app.view_functions, "system.show_index", lambda: 1 / 0)
+        for _ in range(FULL_LINES + ONE_OF):
+            client.get("/nowhere")
+        lines()
+        for _ in range(FULL_LINES + 5):
+            client.get("/nowhere")
+            client.get("/health/live")
+            client.get("/")
+
+        statuses = [line["status"] for line in lines()]
+        assert statuses.count(200) == statuses.count(500) == FULL_LINES + 5
+
+    def test_no_event_is_left_out(self, client, lines, caplog):
+        """Every wrong password is told, whatever becomes of its access line."""
+        for _ in range(FULL_LINES + 5):
+            client.post(f"{API}/auth/login", json={"username": "nobody", "password": "wrong password"})
+
+        events = [record for record in caplog.records if record.name == "app.security"]
+        assert len(events) == FULL_LINES + 5
+        assert len(lines()) == FULL_LINES
+
+    def test_nothing_is_counted_where_nothing_is_written(self, app, client, lines):
+        """Above INFO there is no access log, and no number of what it lacks."""
+        app.logger.setLevel(logging.ERROR)
+        try:
+            client.get("/nowhere")
+        finally:
+            app.logger.setLevel(logging.INFO)
+
+        assert lines() == []
+
+
+def test_a_line_tells_who_did_what(client, user, lines):
+    """By id and by the rule of the route."""
+    client.get(f"{API}/users/{user.id}", headers=user.headers)
+
+    line = lines()[-1]
+    assert (line["method"], line["status"]) == ("GET", 200)
+    assert line["route"] == f"{API}/users/<int:user_id>"
+    assert line["user_id"] == user.id
+    assert len(line["session_id"]) == 36
+    assert line["duration_ms"] >= 0
+    assert "left_out" not in line
+    assert "trace_id" not in line

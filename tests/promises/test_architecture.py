@@ -1,0 +1,253 @@
+"""The house stays as it was drawn: who imports whom, how long `create_app` is, what a new resource costs."""
+
+import ast
+import inspect
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import app
+
+ROOT = Path(__file__).parents[2]
+MODULES = sorted((ROOT / "app").rglob("*.py"))
+OURS = {"app", "config", "config_rules", "server", "wsgi"}
+SERVER = sorted((ROOT / "server").glob("*.py"))
+
+# The law of imports: a file imports from its own layer or from a lower one.  The first pattern that fits a module
+# names its layer; the number of the layer is its height.
+LAYERS = {
+    r"app": (9, "the table of contents"),
+    r"app\.observability(\.\w+)?": (9, "observability"),
+    r"app\.(data(\.\w+)?|extensions)": (1, "the databases"),
+    r"app\.web(\.\w+)?": (2, "HTTP as this project speaks it"),
+    r"app\.\w+\.models|app\.users\.(passwords|password_rules|gate)": (3, "models"),
+    r"app\.\w+\.schemas": (4, "schemas"),
+    r"app\.\w+\.(routes|cli)": (8, "routes and commands"),
+    r"app\.tokens(\.\w+)?": (5, "tokens"),
+    r"app\.\w+\.guards": (7, "guards"),
+    r"app\.\w+(\.\w+)?": (6, "feature modules"),
+}
+
+
+def module_name(path):
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def imports(path):
+    """The modules that a file imports; of `from app.x import y` both `app.x` and, where it is one, `app.x.y`."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (name.name for name in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module
+            yield from (f"{node.module}.{name.name}" for name in node.names)
+
+
+NAMES = {module_name(path) for path in MODULES}
+
+
+def layer(module):
+    """The height and the name of a module's layer."""
+    return next(layer for pattern, layer in LAYERS.items() if re.fullmatch(pattern, module))
+
+
+def own_imports(path):
+    """The modules of this project that a file imports, without the packages around them."""
+    found = {module for module in imports(path) if module.partition(".")[0] in OURS}
+    return {module for module in found if module in NAMES} - {module_name(path)}
+
+
+def why_not(importer, imported):
+    """Why one module may not import another, and what to do; empty where it may."""
+    (height, name), (other_height, other_name) = layer(importer), layer(imported)
+    if other_height > height:
+        return (
+            f"{importer} ({name}) imports {imported} ({other_name}), which is a higher layer. "
+            f"Move the code up to where {imported} is, or let create_app() hand the value in."
+        )
+    if other_name == "routes and commands" and importer != "app":
+        return (
+            f"{importer} imports {imported}. Routes and commands are imported by app/__init__.py alone. "
+            f"Move what both need to a service, a schema or a model."
+        )
+    if other_name == "observability" and importer != "app" and name != other_name:
+        return f"{importer} imports {imported}. Send a signal instead: observability is optional and listens."
+    return ""
+
+
+@pytest.mark.parametrize("path", MODULES, ids=module_name)
+def test_a_file_imports_from_its_layer_or_lower_ones(path):
+    """Imports point downward, as docs/architecture.md draws them."""
+    name = module_name(path)
+
+    problems = [reason for module in sorted(own_imports(path)) if (reason := why_not(name, module))]
+
+    assert not problems, "\n".join(problems)
+
+
+@pytest.mark.parametrize("path", MODULES + SERVER, ids=module_name)
+def test_settings_and_server_are_handed_in(path):
+    """The application imports neither config.py nor server/, and server/ imports nothing of ours."""
+    allowed = {"app"} if path in MODULES else {"server"} if path.stem == "__init__" else set()
+
+    assert {module.partition(".")[0] for module in imports(path)} & OURS <= allowed
+
+
+def test_no_files_import_each_other_in_a_circle():
+    """Each file can be read after the files that it imports."""
+    left = {module_name(path): own_imports(path) for path in MODULES}
+    while ready := {name for name, needed in left.items() if not needed & left.keys()}:
+        left = {name: needed for name, needed in left.items() if name not in ready}
+
+    assert not left, f"these files import each other in a circle: {', '.join(sorted(left))}"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=module_name)
+def test_imports_stand_at_the_top(path):
+    """An import inside a function hides a cycle."""
+    tree = ast.parse(path.read_text())
+    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+
+    inside = [n for f in functions for n in ast.walk(f) if isinstance(n, ast.Import | ast.ImportFrom)]
+
+    assert inside == []
+
+
+def test_create_app_is_read_in_one_look():
+    """At most 40 lines from top to bottom."""
+    assert len(inspect.getsource(app.create_app).splitlines()) <= 40
+
+
+@pytest.mark.parametrize("path", MODULES, ids=module_name)
+def test_a_file_is_one_room(path):
+    """A file of 300 lines wants to be two rooms."""
+    assert len(path.read_text().splitlines()) < 300
+
+
+def test_only_routes_and_commands_commit():
+    """Exactly one place ends a transaction: where the request, or the command, ends."""
+    commit = re.compile(r"^ +(db\.session\.commit|commit_if_begun)\(\)", re.MULTILINE)
+    committing = {path.stem for path in MODULES if commit.search(path.read_text())}
+
+    assert committing == {"routes", "cli", "statements"}  # where `commit_if_begun` is made
+
+
+def test_few_files_have_transactions_of_their_own():
+    """What must not depend on the request's commit: counted attempts, renewed hashes, single statements, pruning."""
+    own = re.compile(r"\bdb\.engine\.begin\(\)|\bconnection\.commit\(\)")
+    committing = {module_name(path) for path in MODULES if own.search(path.read_text())}
+
+    assert committing == {"app.auth.service", "app.auth.throttle", "app.data.expiry", "app.data.statements"}
+
+
+def test_one_file_knows_argon2():
+    """Whoever changes how passwords are kept opens one file."""
+    assert [module_name(path) for path in MODULES if "argon2" in set(imports(path))] == ["app.users.passwords"]
+
+
+@pytest.mark.parametrize(
+    ("room", "package"),
+    [("app.observability.metrics", "prometheus_client"), ("app.observability.traces", "opentelemetry")],
+)
+def test_whoever_watches_is_not_seen(room, package):
+    """One file knows Prometheus, one OpenTelemetry, and nobody imports the two: they are loaded where asked for."""
+    knowing = {module_name(path) for path in MODULES for module in imports(path) if module.startswith(package)}
+
+    assert knowing == {room}
+    assert [module_name(path) for path in MODULES if room in set(imports(path))] == []
+
+
+def test_the_guard_is_line_two():
+    """Between the route and the guard stands nothing, or it would run for strangers."""
+    guards = {
+        "login_required", "login_optional", "live_login_optional", "refresh_required", "fresh_login_required",
+        "admin_required", "fresh_admin_required", "switched_on",
+    }  # fmt: skip
+    misplaced = []
+    for path in ROOT.glob("app/*/routes.py"):
+        for node in ast.parse(path.read_text()).body:
+            if not isinstance(node, ast.FunctionDef):
+                continue
+            names = [ast.unparse(d).partition("(")[0] for d in node.decorator_list]
+            places = [place for place, name in enumerate(names) if name in guards]
+            if places and places != list(range(1, 1 + len(places))):
+                misplaced.append(node.name)
+    assert misplaced == []
+
+
+class TestAddAResource:
+    """docs/add-a-resource.md, followed to the letter in a copy of the project."""
+
+    @pytest.fixture
+    def blocks(self):
+        page = (ROOT / "docs" / "add-a-resource.md").read_text()
+        return re.findall(r"```python (file|edit)=(\S+)\n(.*?)```", page, re.DOTALL)
+
+    def test_costs_one_folder_and_two_lines(self, blocks):
+        """The page promises one new folder and two lines in one file, and asks for no more."""
+        assert {Path(path).parent for kind, path, _text in blocks if kind == "file"} == {Path("app/orders")}
+        edits = [(path, text) for kind, path, text in blocks if kind == "edit"]
+        assert [path for path, _text in edits] == ["app/__init__.py"] * 2
+        assert all(text.count("\n") == 1 for _path, text in edits)
+
+    def test_works(self, blocks, tmp_path):
+        """The new resource is migrated, documented and served."""
+        for name in ("app", "migrations", "config.py", "config_rules.py", "wsgi.py"):
+            source = ROOT / name
+            copy = shutil.copytree if source.is_dir() else shutil.copy
+            copy(source, tmp_path / name)
+        (tmp_path / "app" / "orders").mkdir()
+        (tmp_path / "app" / "orders" / "__init__.py").touch()
+        contents = tmp_path / "app" / "__init__.py"
+        for kind, path, text in blocks:
+            if kind == "file":
+                (tmp_path / path).write_text(text)
+            elif text.startswith("from "):
+                contents.write_text(contents.read_text().replace("from app.web.fields", f"{text}from app.web.fields"))
+            else:
+                contents.write_text(re.sub(r"^BLUEPRINTS = .*\n", text, contents.read_text(), flags=re.MULTILINE))
+
+        self.flask(tmp_path, "db", "upgrade")
+        self.flask(tmp_path, "db", "migrate", "--rev-id", "0004", "-m", "orders")
+        self.flask(tmp_path, "db", "upgrade")
+        self.flask(tmp_path, "db", "check")
+        answer = subprocess.run(
+            [sys.executable, "-W", "error", "-c", ORDER_SOMETHING], cwd=tmp_path, env=self.environment(tmp_path),
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+
+        assert answer.stderr == ""
+        assert answer.stdout.splitlines()[-1] == "201 404 422 401 [3] ['get', 'post']"
+
+    def flask(self, folder, *words):
+        command = [sys.executable, "-W", "error", "-m", "flask", "--app", "wsgi", *words]
+        run = subprocess.run(
+            command, cwd=folder, env=self.environment(folder), capture_output=True, text=True, check=False
+        )
+        assert run.returncode == 0, run.stderr
+
+    def environment(self, folder):
+        return {"APP_ENV": "testing", "DATABASE_URL": f"sqlite:///{folder / 'x.db'}", "FLASK_SKIP_DOTENV": "1"}
+
+
+ORDER_SOMETHING = """
+from wsgi import app
+
+client = app.test_client()
+tokens = client.post("/api/v1/auth/register", json={"username": "grace", "password": "correct horse"}).json
+headers = {"Authorization": "Bearer " + tokens["access_token"]}
+item = client.post("/api/v1/items", headers=headers, json={"name": "Lamp", "price": "1"}).json
+
+def order(item_id, quantity, headers=headers):
+    body = {"item_id": item_id, "quantity": quantity}
+    return client.post("/api/v1/orders", headers=headers, json=body).status_code
+
+statuses = order(item["id"], 3), order(999, 3), order(item["id"], 0), order(item["id"], 3, {})
+orders = client.get("/api/v1/orders", headers=headers).json["orders"]
+paths = client.get("/openapi.json").json["paths"]
+print(*statuses, [order["quantity"] for order in orders], sorted(paths["/api/v1/orders"]))
+"""

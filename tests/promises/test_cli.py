@@ -1,0 +1,338 @@
+"""The commands of `flask`, as an operator types them."""
+
+from datetime import timedelta
+from decimal import Decimal
+from types import SimpleNamespace
+from uuid import UUID
+
+import pytest
+from sqlalchemy import delete, select, update
+
+from app import create_app
+from app.auth.models import RevokedToken, Session
+from app.data.base import db
+from app.data.types import utcnow
+from app.items.models import Item
+from app.users import cli
+from app.users.models import User
+from config import TestingConfig
+from support.api import API, count, error, log_in, me
+
+
+def fails(result, *words):
+    """The command failed in one line, and no other, that says these words."""
+    assert isinstance(result.exception, SystemExit), repr(result.exception)  # anything else is a traceback at a shell
+    assert result.exit_code == 1
+    (line,) = result.output.splitlines()
+    assert line.startswith("Error: ")
+    for word in words:
+        assert word in line
+
+
+class TestUsersCreate:
+    def create(self, runner, *words, password="correct horse\n"):
+        return runner.invoke(args=["users", "create", *words], input=password)
+
+    def test_makes_a_user(self, client, runner):
+        """The password comes from standard input, and logs in."""
+        result = self.create(runner, "grace")
+
+        assert result.exit_code == 0
+        assert result.output.startswith("Created user grace (id ")
+        assert log_in(client, "grace", "correct horse").username == "grace"
+
+    def test_makes_an_admin(self, client, runner):
+        """With --admin, and in no other way, there is a first administrator."""
+        assert self.create(runner, "ada", "--admin").exit_code == 0
+        admin = log_in(client, "ada", "correct horse")
+        assert client.get(f"{API}/users", headers=admin.headers).status_code == 200
+
+    @pytest.mark.parametrize(
+        ("name", "password", "word"),
+        [("ab", "correct horse\n", "username"), ("grace", "short\n", "password"), ("grace", "", "password")],
+    )
+    def test_holds_to_the_rules_of_registration(self, app, runner, name, password, word):
+        """A bad name or password is one line that says which."""
+        fails(self.create(runner, name, password=password), word)
+        assert count(app, User) == 0
+
+    def test_not_twice(self, app, client, runner, user):
+        """A taken name is taken here too, and its owner keeps the password."""
+        fails(self.create(runner, "GRACE"), "taken")
+        assert count(app, User) == 1
+        assert log_in(client, "grace").id == user.id
+
+    @pytest.mark.parametrize("typed", ["correct horse", "correct horse\r\n", "correct horse\nanother line\n"])
+    def test_the_password_is_one_line(self, client, runner, typed):
+        """The end of the line, of whatever system, is no part of it."""
+        assert self.create(runner, "grace", password=typed).exit_code == 0
+        assert log_in(client, "grace", "correct horse").username == "grace"
+
+    def test_blanks_are_part_of_the_password(self, client, runner):
+        """Only the end of the line is cut off."""
+        assert self.create(runner, "grace", password="  correct horse \n").exit_code == 0
+        assert log_in(client, "grace", "  correct horse ").username == "grace"
+
+    def test_a_password_that_is_not_utf_8(self, app, runner):
+        """Bytes that are no text are refused in one line that says what is taken."""
+        fails(self.create(runner, "grace", password=b"\xff\xfe correct horse\n"), "passwords", "UTF-8")
+        assert count(app, User) == 0
+
+    def test_asks_at_a_terminal(self, app, client, runner, monkeypatch):
+        """Where a person sits there, the password is asked for twice, unseen."""
+        asked = []
+
+        def prompt(text, **options):
+            asked.append((text, options))
+            return "correct horse"
+
+        monkeypatch.setattr(cli, "sys", SimpleNamespace(stdin=SimpleNamespace(isatty=lambda: True)))
+        monkeypatch.setattr(cli.click, "prompt", prompt)
+
+        assert self.create(runner, "grace").exit_code == 0
+        assert asked == [("Password", {"hide_input": True, "confirmation_prompt": True})]
+        assert log_in(client, "grace", "correct horse").username == "grace"
+
+
+class TestUsersChange:
+    def test_promote_and_demote(self, client, runner, user, admin):
+        """By name, in any case; it is in the next token."""
+        assert runner.invoke(args=["users", "promote", "GRACE"]).exit_code == 0
+        again = log_in(client, "grace")
+        assert client.get(f"{API}/users", headers=again.headers).status_code == 200
+
+        assert runner.invoke(args=["users", "demote", "grace"]).exit_code == 0
+        assert error(client.get(f"{API}/users", headers=again.headers)) == (403, "admin_required")
+
+    def test_deactivate_and_activate(self, client, runner, user):
+        """The tokens die and stay dead; a login works again after the activation."""
+        assert runner.invoke(args=["users", "deactivate", "grace"]).exit_code == 0
+        assert error(me(client, user.access_token)) == (401, "token_revoked")
+
+        assert runner.invoke(args=["users", "activate", "grace"]).exit_code == 0
+        assert error(me(client, user.access_token)) == (401, "token_revoked")
+        assert log_in(client, "grace").id == user.id
+
+    @pytest.mark.parametrize("command", ["demote", "deactivate"])
+    def test_the_last_admin_stays(self, client, runner, admin, command):
+        """The command line cannot lock everybody out either."""
+        fails(runner.invoke(args=["users", command, "ada"]), "last active administrator")
+        assert client.get(f"{API}/users", headers=admin.headers).status_code == 200
+
+    @pytest.mark.parametrize("command", ["promote", "demote", "activate", "deactivate"])
+    def test_of_nobody(self, runner, command):
+        """A name that is not there is said, with the command that lists those that are."""
+        fails(runner.invoke(args=["users", command, "nobody"]), "nobody", "flask users list")
+
+    @pytest.mark.parametrize("command", ["promote", "demote", "activate", "deactivate"])
+    def test_of_a_name_that_is_not_utf_8(self, runner, command):
+        """Bytes that are no text name nobody, as Python reads them from a shell (PEP 383)."""
+        fails(runner.invoke(args=["users", command, "\udcff"]), "UTF-8")
+
+    @pytest.mark.parametrize(("command", "words"), [("promote", "administrator from"), ("activate", "may log in")])
+    def test_twice_is_no_mistake(self, runner, admin, command, words):
+        """What is so already may be asked for again."""
+        for _ in range(2):
+            result = runner.invoke(args=["users", command, "ada"])
+            assert result.exit_code == 0
+            assert words in result.output
+
+    def test_an_inactive_admin_does_not_count(self, client, runner, user, admin):
+        """Whoever cannot log in cannot administer."""
+        runner.invoke(args=["users", "promote", "grace"])
+        runner.invoke(args=["users", "deactivate", "grace"])
+
+        fails(runner.invoke(args=["users", "demote", "ada"]), "last active administrator")
+        assert client.get(f"{API}/users", headers=admin.headers).status_code == 200
+
+    @pytest.mark.parametrize("command", ["create", "promote", "demote", "activate", "deactivate"])
+    def test_need_a_name(self, runner, command):
+        """Without a name it is a mistake of usage: code 2, and the help is named."""
+        result = runner.invoke(args=["users", command])
+
+        assert result.exit_code == 2
+        assert "Missing argument 'NAME'" in result.output
+        assert f"users {command} --help" in result.output
+
+
+class TestUsersList:
+    def test_shows_what_everybody_is(self, app, client, runner, user, admin):
+        """Id, name, and whether administrator or inactive."""
+        runner.invoke(args=["users", "deactivate", "grace"])
+
+        lines = runner.invoke(args=["users", "list"]).output.splitlines()
+
+        assert [line.split() for line in lines] == [
+            [str(user.id), "grace", "inactive"],
+            [str(admin.id), "ada", "admin"],
+        ]
+
+    def test_shows_nothing_where_nobody_is(self, runner):
+        """No users are no lines, and no failure."""
+        result = runner.invoke(args=["users", "list"])
+
+        assert (result.exit_code, result.output) == (0, "")
+
+
+class TestTokensPrune:
+    def test_nothing_to_remove_is_no_failure(self, app, runner, user):
+        """A live session stays, and the command says that it removed nothing."""
+        result = runner.invoke(args=["tokens", "prune"])
+
+        assert (result.exit_code, result.output) == (0, "Deleted 0 expired row(s).\n")
+        assert count(app, Session) == 1
+
+    def test_removes_what_has_expired_and_nothing_else(self, app, client, runner, user, monkeypatch):
+        """In several transactions where there is much; what may still be presented stays."""
+        monkeypatch.setattr("app.auth.cli.BATCH", 2)
+        client.post(f"{API}/auth/logout/access", headers=user.headers)
+        with app.app_context():
+            long_ago = utcnow() - timedelta(days=60)
+            today = utcnow() - timedelta(hours=23)  # on a machine whose clock is a day behind, it lives
+            db.session.add_all(Session(user_id=user.id, expires_at=long_ago) for _ in range(5))
+            db.session.add_all(RevokedToken(jti=UUID(int=n), expires_at=long_ago) for n in range(3))
+            db.session.add(RevokedToken(jti=UUID(int=99), expires_at=today))
+            db.session.add(Session(user_id=user.id, expires_at=utcnow() - timedelta(seconds=5)))  # within the leeway
+            db.session.commit()
+
+        result = runner.invoke(args=["tokens", "prune"])
+
+        assert result.output == "Deleted 8 expired row(s).\n"
+        assert count(app, Session) == 2
+        assert count(app, RevokedToken) == 2
+
+    def test_begins_anew_at_the_end(self, app, runner, monkeypatch):
+        """Whoever held a row as it passed by has let it go by then."""
+        monkeypatch.setattr("app.auth.cli.BATCH", 1)
+        late = [timedelta(days=80)]
+
+        def meanwhile(_seconds):
+            if late:
+                add(UUID(int=80), late.pop())
+
+        def add(jti, age):
+            db.session.add(RevokedToken(jti=jti, expires_at=utcnow() - age))
+            db.session.commit()
+
+        monkeypatch.setattr("app.auth.cli.time.sleep", meanwhile)
+        with app.app_context():
+            for number in (60, 61):
+                add(UUID(int=number), timedelta(days=number))
+
+        assert runner.invoke(args=["tokens", "prune"]).output == "Deleted 3 expired row(s).\n"
+        assert count(app, RevokedToken) == 0
+
+
+class TestTokensRevokeAll:
+    def test_ends_every_session(self, app, client, runner, user, other, monkeypatch):
+        """In several transactions; nobody's token is good any more, and everybody may log in again."""
+        monkeypatch.setattr("app.auth.cli.BATCH", 2)
+        log_in(client, "grace")
+        result = runner.invoke(args=["tokens", "revoke-all", "--yes"])
+
+        assert (result.exit_code, result.output) == (0, "Ended 3 session(s).\n")
+        assert [error(me(client, account.access_token)) for account in (user, other)] == [(401, "token_revoked")] * 2
+        assert me(client, log_in(client, "grace").access_token).status_code == 200
+
+    def test_leaves_alone_who_logs_in_meanwhile(self, app, client, runner, user):
+        """What began later is none of what was meant."""
+        with app.app_context():
+            db.session.execute(update(Session).values(created_at=utcnow() + timedelta(seconds=5)))
+            db.session.commit()
+
+        assert runner.invoke(args=["tokens", "revoke-all", "--yes"]).output == "Ended 0 session(s).\n"
+        assert count(app, Session) == 1
+
+    def test_asks_first(self, app, runner, user):
+        """Nobody means it by mistake."""
+        result = runner.invoke(args=["tokens", "revoke-all"], input="n\n")
+
+        assert result.exit_code == 1
+        assert count(app, Session) == 1
+
+
+class TestSeed:
+    def test_adds_samples_once(self, app, client, runner):
+        """Users whose passwords are shown this once, and items; a second run adds nothing."""
+        first = runner.invoke(args=["seed"])
+        rows = count(app, User), count(app, Item)
+        second = runner.invoke(args=["seed"])
+
+        assert (first.exit_code, second.exit_code) == (0, 0)
+        assert rows == (3, 12) == (count(app, User), count(app, Item))
+        assert second.output == "Added 0 item(s).\n"
+        name, password = first.output.splitlines()[0].removeprefix("Added administrator ").split(", password: ")
+        assert log_in(client, name, password).username == "ada"
+        with app.app_context():
+            assert None not in db.session.scalars(select(Item.owner_id)).all()
+
+    def test_leaves_alone_what_is_there(self, app, client, runner, user):
+        """A user of a sample's name keeps the password, and a sample that was changed or taken away is no obstacle."""
+        runner.invoke(args=["seed"])
+        with app.app_context():
+            db.session.execute(delete(Item).where(Item.name == "Deadbolt"))
+            db.session.execute(update(Item).where(Item.name == "Peephole").values(price=Decimal("0.01")))
+            db.session.commit()
+
+        result = runner.invoke(args=["seed"])
+
+        assert result.output == "Added 1 item(s).\n"
+        assert log_in(client, "grace").id == user.id
+        assert (count(app, User), count(app, Item)) == (3, 12)
+        with app.app_context():
+            assert db.session.scalar(select(Item.price).where(Item.name == "Peephole")) == Decimal("0.01")
+
+    def test_never_in_production(self, app, runner):
+        """Sample users have no business among real ones."""
+        app.config["ALLOW_SEED"] = False
+
+        fails(runner.invoke(args=["seed"]), "production")
+        assert count(app, User) == 0
+        assert count(app, Item) == 0
+
+
+class TestWithoutADatabase:
+    @pytest.mark.parametrize(
+        "url",
+        [
+            "sqlite:///{folder}/empty.db",
+            "sqlite:///{folder}/nowhere/x.db",
+            "postgresql://nobody@127.0.0.1:1/x",
+            "mysql://nobody@127.0.0.1:1/x",
+        ],
+    )
+    @pytest.mark.parametrize(
+        "command",
+        [
+            ["users", "create", "grace"],
+            ["users", "list"],
+            ["users", "promote", "ada"],
+            ["users", "demote", "ada"],
+            ["users", "activate", "ada"],
+            ["users", "deactivate", "ada"],
+            ["tokens", "prune"],
+            ["tokens", "revoke-all", "--yes"],
+            ["seed"],
+        ],
+        ids=" ".join,
+    )
+    def test_commands_say_what_to_do(self, tmp_path, url, command):
+        """A database that is away, or has no tables, is one line that names the setting and the command."""
+        config = TestingConfig()
+        config.DATABASE_URL = url.format(folder=tmp_path)
+        app = create_app(config)
+
+        result = app.test_cli_runner().invoke(args=command, input="correct horse\n")
+
+        fails(result, "DATABASE_URL", "flask db upgrade")
+        with app.app_context():
+            db.engine.dispose()
+
+
+def test_every_command_explains_itself(app, runner):
+    """--help works for each of our commands, and says more than its name."""
+    for command in (["users"], ["tokens"], ["seed"], *(["users", name] for name in app.cli.commands["users"].commands)):
+        result = runner.invoke(args=[*command, "--help"])
+
+        assert result.exit_code == 0
+        assert len(result.output.splitlines()) > 3

@@ -1,0 +1,271 @@
+"""Two writers cannot overwrite each other unseen: ETag, If-Match, If-None-Match (RFC 9110 section 13)."""
+
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+
+import pytest
+from sqlalchemy import event
+
+from app.data.base import db
+from app.items import routes
+from app.items.models import Item
+from app.users.models import User
+from app.web.codes import Code
+from support.api import API, count, error, make_admin, refresh
+
+WRONG = ['"another"', 'W/"another"', '"', '"a', "W/", '"a","b",', 'W/"a";x', ",", '""']
+
+
+@pytest.fixture
+def item(client, as_user, lamp):
+    """The path of the user's item, and its ETag."""
+    path = f"{API}/items/{lamp['id']}"
+    return path, client.get(path, headers=as_user).headers["ETag"]
+
+
+@pytest.fixture
+def account(client, user):
+    """The path of the user, and their ETag."""
+    path = f"{API}/users/{user.id}"
+    return path, client.get(path, headers=user.headers).headers["ETag"]
+
+
+class TestETag:
+    def test_is_the_same_wherever_the_item_is_shown(self, client, as_user, as_other):
+        """On creating, reading (also HEAD) and changing; strong, and for everybody alike."""
+        created = client.post(f"{API}/items", headers=as_user, json={"name": "Chair", "price": "1"})
+        path = created.headers["Location"]
+
+        tag = created.headers["ETag"]
+        assert tag[0] == tag[-1] == '"'
+        assert client.get(path, headers=as_user).headers["ETag"] == tag
+        assert client.head(path, headers=as_other).headers["ETag"] == tag
+        assert client.patch(path, headers=as_user, json={}).headers["ETag"] == tag
+        changed = client.patch(path, headers=as_user, json={"price": "2"}).headers["ETag"]
+        assert changed != tag
+        assert client.get(path, headers=as_user).headers["ETag"] == changed
+
+    def test_is_the_same_wherever_the_user_is_shown(self, client, user, as_admin):
+        """By `me` and by id, to oneself and to an administrator."""
+        tag = client.get(f"{API}/users/me", headers=user.headers).headers["ETag"]
+
+        assert client.get(f"{API}/users/{user.id}", headers=user.headers).headers["ETag"] == tag
+        assert client.get(f"{API}/users/{user.id}", headers=as_admin).headers["ETag"] == tag
+        renamed = client.patch(f"{API}/users/me", headers=user.headers, json={"username": "hopper"}).headers["ETag"]
+        assert renamed != tag
+        assert client.get(f"{API}/users/{user.id}", headers=as_admin).headers["ETag"] == renamed
+
+    def test_changes_with_what_others_change(self, client, user, as_other, item):
+        """An item whose owner is gone is another representation."""
+        path, tag = item
+        client.delete(f"{API}/users/me", headers=user.headers)
+
+        assert client.get(path, headers=as_other).headers["ETag"] != tag
+
+    def test_a_message_has_none(self, client, as_admin, item):
+        """What is deleted has no representation."""
+        assert "ETag" not in client.delete(item[0], headers=as_admin).headers
+
+
+class TestRead:
+    @pytest.mark.parametrize("known", ["{tag}", "W/{tag}", '"x", {tag}', "*", '"x",W/{tag}'])
+    @pytest.mark.parametrize("thing", ["item", "account"])
+    def test_whoever_has_it_gets_no_body(self, client, request, as_user, thing, known):
+        """304, with the tag and without a body; compared weakly."""
+        path, tag = request.getfixturevalue(thing)
+
+        response = client.get(path, headers={**as_user, "If-None-Match": known.format(tag=tag)})
+
+        assert (response.status_code, response.data) == (304, b"")
+        assert response.headers["ETag"] == tag
+
+    @pytest.mark.parametrize("known", WRONG)
+    def test_whoever_has_another_gets_it(self, client, as_user, item, known):
+        """Whatever is malformed is no tag that we gave."""
+        response = client.get(item[0], headers={**as_user, "If-None-Match": known})
+
+        assert response.status_code == 200
+        assert response.headers["ETag"] == item[1]
+
+    def test_only_if_it_still_is(self, client, as_user, item):
+        """If-Match counts for a read too."""
+        path, tag = item
+
+        assert client.get(path, headers={**as_user, "If-Match": tag}).status_code == 200
+        assert client.get(path, headers={**as_user, "If-Match": "*"}).status_code == 200
+        assert error(client.get(path, headers={**as_user, "If-Match": '"x"'})) == (412, "precondition_failed")
+
+    def test_a_stranger_learns_nothing_by_it(self, client, item):
+        """The token comes first."""
+        assert error(client.get(item[0], headers={"If-None-Match": item[1]})) == (401, "authorization_required")
+
+
+class TestWrite:
+    @pytest.mark.parametrize("match", ["{tag}", "*", '"x", {tag}'])
+    def test_what_matches_is_done(self, client, as_user, item, match):
+        """The tag of now, or any."""
+        path, tag = item
+
+        response = client.patch(path, headers={**as_user, "If-Match": match.format(tag=tag)}, json={"price": "2"})
+
+        assert (response.status_code, response.json["price"]) == (200, "2.00")
+
+    @pytest.mark.parametrize("match", [*WRONG, "W/{tag}"])
+    def test_what_does_not_match_is_not_done(self, client, as_user, item, match):
+        """412, and nothing has changed.  A weak tag matches nothing (section 13.1.1)."""
+        path, tag = item
+
+        response = client.patch(path, headers={**as_user, "If-Match": match.format(tag=tag)}, json={"price": "2"})
+
+        assert error(response) == (412, "precondition_failed")
+        assert client.get(path, headers=as_user).headers["ETag"] == tag
+
+    def test_a_weak_tag_is_explained(self, client, as_user, item):
+        """The remedy of the 412 names the weak tag that a compressing proxy makes."""
+        path, tag = item
+
+        response = client.patch(path, headers={**as_user, "If-Match": f"W/{tag}"}, json={"price": "2"})
+
+        assert error(response) == (412, "precondition_failed")
+        assert "A weak tag (`W/`) in `If-Match` never matches" in Code.precondition_failed.remedy
+
+    @pytest.mark.parametrize("known", ["*", "{tag}", "W/{tag}"])
+    def test_if_none_match_is_for_what_is_not_there(self, client, as_user, item, known):
+        """A write that wants none, where there is one, is a 412 (section 13.1.2)."""
+        path, tag = item
+        headers = {**as_user, "If-None-Match": known.format(tag=tag)}
+
+        assert error(client.patch(path, headers=headers, json={"price": "2"})) == (412, "precondition_failed")
+        assert client.get(path, headers=as_user).headers["ETag"] == tag
+        other = {**as_user, "If-None-Match": '"x"'}
+        assert client.patch(path, headers=other, json={"price": "2"}).status_code == 200
+
+    def test_the_second_of_two_writers_is_told(self, client, as_user, as_admin, item):
+        """Both have read the same; who comes later has to look again."""
+        path, tag = item
+
+        first = client.patch(path, headers={**as_user, "If-Match": tag}, json={"price": "2"})
+        second = client.patch(path, headers={**as_admin, "If-Match": tag}, json={"description": "Old"})
+
+        assert first.status_code == 200
+        assert error(second) == (412, "precondition_failed")
+        assert client.get(path, headers=as_user).json == first.json
+
+    def test_of_many_at_once_one_wins(self, app, client, as_user, item):
+        """With one tag between them, exactly one is done."""
+        path, tag = item
+        barrier = Barrier(8)
+
+        def write(number):
+            barrier.wait()
+            body = {"description": f"by {number}"}
+            return app.test_client().patch(path, headers={**as_user, "If-Match": tag}, json=body).status_code
+
+        with ThreadPoolExecutor(8) as pool:
+            assert Counter(pool.map(write, range(8))) == {200: 1, 412: 7}
+
+    def test_deleting_what_has_changed(self, app, client, as_user, as_admin, item):
+        """An administrator does not delete what is no longer what it was."""
+        path, tag = item
+        client.patch(path, headers=as_user, json={"price": "2"})
+
+        assert error(client.delete(path, headers={**as_admin, "If-Match": tag})) == (412, "precondition_failed")
+        assert count(app, Item) == 1
+        now = client.get(path, headers=as_user).headers["ETag"]
+        assert client.delete(path, headers={**as_admin, "If-Match": now}).status_code == 200
+        assert error(client.delete(path, headers={**as_admin, "If-Match": "*"})) == (404, "not_found")
+
+    def test_a_user(self, app, client, as_admin, account):
+        """What an administrator has seen of a user must still be so."""
+        path, tag = account
+        first = client.patch(path, headers={**as_admin, "If-Match": tag}, json={"is_admin": True})
+
+        assert first.status_code == 200
+        headers = {**as_admin, "If-Match": tag}
+        assert error(client.patch(path, headers=headers, json={"is_active": False})) == (412, "precondition_failed")
+        assert error(client.delete(path, headers=headers)) == (412, "precondition_failed")
+        assert client.get(path, headers=as_admin).json == first.json
+        assert client.delete(path, headers={**as_admin, "If-Match": first.headers["ETag"]}).status_code == 200
+        assert count(app, User) == 1
+
+    def test_oneself(self, app, client, user):
+        """The same for one's own account."""
+        path, failed = f"{API}/users/me", (412, "precondition_failed")
+        wrong = {**user.headers, "If-Match": '"x"'}
+        tag = client.get(path, headers=user.headers).headers["ETag"]
+
+        assert error(client.patch(path, headers=wrong, json={"username": "x"})) == (422, "validation_failed")
+        assert error(client.patch(path, headers=wrong, json={"username": "xyz"})) == failed
+        assert error(client.delete(path, headers=wrong)) == failed
+        renamed = client.patch(path, headers={**user.headers, "If-Match": tag}, json={"username": "xyz"})
+        assert renamed.json["username"] == "xyz"
+        gone = client.delete(path, headers={**user.headers, "If-Match": renamed.headers["ETag"]})
+        assert gone.status_code == 200
+        assert count(app, User) == 0
+
+    def test_its_place_among_the_faults(self, app, client, user, as_other, as_admin, item, lamp):
+        """Behind the values, the object and the ownership, before what is taken and the last administrator."""
+        path, wrong = item[0], {"If-Match": '"x"'}
+        client.post(f"{API}/items", headers=user.headers, json={"name": "Chair", "price": "1"})
+        last = f"{API}/users/{client.get(f'{API}/users/me', headers=as_admin).json['id']}"
+
+        def patch(path, headers, **changes):
+            return error(client.patch(path, headers={**headers, **wrong}, json=changes))
+
+        assert patch(path, user.headers, price=1) == (422, "validation_failed")
+        assert patch(f"{API}/items/999999", user.headers, price="1") == (404, "not_found")
+        assert patch(path, as_other, price="1") == (403, "forbidden")
+        assert patch(path, user.headers, name="Chair") == (412, "precondition_failed")
+        assert patch(last, as_admin, is_admin=False) == (412, "precondition_failed")
+        assert error(client.delete(last, headers={**as_admin, **wrong})) == (
+            412,
+            "precondition_failed",
+        )
+
+    def test_a_token_that_came_from_a_refresh_is_told_first(self, client, app, user):
+        """The token, its role and its freshness come before everything of the object."""
+        make_admin(app, user.username)
+        stale = {"Authorization": f"Bearer {refresh(client, user.refresh_token).json['access_token']}"}
+
+        response = client.delete(f"{API}/users/{user.id}", headers={**stale, "If-Match": '"x"'})
+
+        assert error(response) == (401, "fresh_token_required")
+
+
+class TestWithoutACondition:
+    def test_the_answer_to_a_change_is_what_is_there(self, app, client, as_user, item, monkeypatch):
+        """Not what was there when the row was first looked at, with the change on top."""
+        path, read = item[0], routes.get_item_or_404
+
+        def read_while_another_writes(item_id):
+            found = read(item_id)
+            monkeypatch.setattr(routes, "get_item_or_404", read)
+            with ThreadPoolExecutor(1) as other:
+                other.submit(app.test_client().patch, path, headers=as_user, json={"price": "77"}).result()
+            return found
+
+        monkeypatch.setattr(routes, "get_item_or_404", read_while_another_writes)
+        changed = client.patch(path, headers=as_user, json={"description": "Mine."})
+
+        assert (changed.json["price"], changed.json["description"]) == ("77.00", "Mine.")
+        shown = client.get(path, headers=as_user)
+        assert (shown.data, shown.headers["ETag"]) == (changed.data, changed.headers["ETag"])
+
+    def test_a_412_keeps_no_administrator_waiting(self, app, client, user, admin):
+        """Whoever may not even begin to delete themselves locks nobody's row."""
+        written = []
+
+        def keep(_connection, _cursor, statement, *_more):
+            if not statement.startswith("SELECT"):
+                written.append(statement)
+
+        with app.app_context():
+            event.listen(db.engine, "before_cursor_execute", keep)
+            try:
+                response = client.delete(f"{API}/users/me", headers={**user.headers, "If-Match": '"x"'})
+            finally:
+                event.remove(db.engine, "before_cursor_execute", keep)
+
+        assert error(response) == (412, "precondition_failed")
+        assert written == []

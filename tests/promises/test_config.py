@@ -1,0 +1,418 @@
+"""Settings: the defaults, what overrides them, and what keeps the program from starting."""
+
+import os
+import re
+import secrets
+import stat
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Barrier
+from typing import Annotated, ClassVar, get_args, get_origin, get_type_hints
+
+import pytest
+from marshmallow.validate import Range
+
+import config
+from app import create_app
+from app.data.base import db
+from config import Config, ConfigError, DevelopmentConfig, ProductionConfig, TestingConfig, load_config
+
+ROOT = Path(__file__).parents[2]
+HINTS = get_type_hints(Config, include_extras=True)
+SETTINGS = [name for name, hint in HINTS.items() if get_origin(hint) is not ClassVar]
+RANGES = {
+    name: get_args(hint)[1]
+    for name, hint in HINTS.items()
+    if get_origin(hint) is Annotated and isinstance(get_args(hint)[1], Range)
+}
+SECRET = secrets.token_urlsafe(48)  # a new one each time: none that stands in this repository is a secret
+
+
+@pytest.fixture(autouse=True)
+def _folder_of_its_own(tmp_path, monkeypatch):
+    """Neither the secret nor the `.env` of this checkout."""
+    monkeypatch.setattr(config, "INSTANCE", tmp_path / "instance")
+    monkeypatch.setattr(config, "ROOT", tmp_path)
+    for name in SETTINGS:
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def production(monkeypatch):
+    monkeypatch.setenv("APP_ENV", "production")
+    monkeypatch.setenv("JWT_SECRET_KEY", SECRET)
+
+
+def refusal():
+    with pytest.raises(ConfigError) as refused:
+        load_config()
+    assert "\n" not in str(refused.value)
+    assert SECRET not in str(refused.value)
+    return str(refused.value)
+
+
+class TestLoadConfig:
+    @pytest.mark.parametrize(
+        ("name", "kind"),
+        [
+            (None, DevelopmentConfig),
+            ("development", DevelopmentConfig),
+            ("testing", TestingConfig),
+            ("production", ProductionConfig),
+        ],
+    )
+    def test_app_env_picks_the_class(self, monkeypatch, name, kind):
+        """Development, where nothing is said."""
+        monkeypatch.setenv("JWT_SECRET_KEY", SECRET)
+        if name:
+            monkeypatch.setenv("APP_ENV", name)
+
+        assert type(load_config()) is kind
+
+    @pytest.mark.parametrize("name", ["prod", "", "Production", "production "])
+    def test_an_unknown_app_env_is_refused(self, monkeypatch, name):
+        """A typo must not end in development."""
+        monkeypatch.setenv("APP_ENV", name)
+
+        assert refusal() == "APP_ENV: must be one of development, testing, production"
+
+    def test_the_defaults_are_the_documented_ones(self, production):
+        """What the README promises."""
+        loaded = load_config()
+
+        assert loaded.JWT_ACCESS_TOKEN_EXPIRES == 900
+        assert loaded.JWT_REFRESH_TOKEN_EXPIRES == 2_592_000
+        assert (loaded.JWT_ISSUER, loaded.JWT_AUDIENCE) == ("latchkey", "latchkey")
+        assert (loaded.JWT_LEEWAY, loaded.REFRESH_GRACE) == (10, 10)
+        assert (loaded.SINGLE_SESSION, loaded.REGISTRATION_OPEN, loaded.ALLOW_DELETE_ALL_USERS) == (False, True, False)
+        assert (loaded.ARGON2_MEMORY_COST, loaded.ARGON2_TIME_COST, loaded.ARGON2_PARALLELISM) == (19_456, 2, 1)
+        assert (loaded.PASSWORD_MIN_LENGTH, loaded.MAX_CONTENT_LENGTH) == (8, 65_536)
+        assert (loaded.LOG_LEVEL, loaded.LOG_FORMAT) == ("INFO", "json")
+        assert (loaded.PORT, loaded.WEB_CONCURRENCY, loaded.THREADS) == (8000, 2, 64)
+        assert loaded.DATABASE_URL == "sqlite:///latchkey.db"
+        assert DevelopmentConfig.ALLOW_DELETE_ALL_USERS
+        assert TestingConfig.ALLOW_DELETE_ALL_USERS
+        assert DevelopmentConfig.LOG_FORMAT == "console"
+
+    def test_the_default_database_stands_in_instance(self, production):
+        """Whatever folder the program is started in."""
+        with create_app(load_config()).app_context():
+            assert db.engine.url.database == str(ROOT / "instance" / "latchkey.db")
+
+    def test_the_environment_overrides(self, production, monkeypatch):
+        """By the same name, and of the right type."""
+        monkeypatch.setenv("REFRESH_GRACE", "0")
+        monkeypatch.setenv("SINGLE_SESSION", "true")
+        monkeypatch.setenv("DATABASE_URL", "postgresql://h/d")
+        loaded = load_config()
+
+        assert (loaded.REFRESH_GRACE, loaded.SINGLE_SESSION) == (0, True)
+        assert loaded.DATABASE_URL == "postgresql://h/d"
+
+    @pytest.mark.parametrize(("path", "begins"), [("instance/k", "the project"), ("/k", "the root")])
+    def test_a_key_set_is_found_from_everywhere(self, monkeypatch, path, begins):
+        """A relative path begins at the project, not where the program is started."""
+        monkeypatch.setenv("JWT_KEYSET", path)
+
+        assert str((config.ROOT if begins == "the project" else Path("/")) / path) == load_config().JWT_KEYSET
+
+    @pytest.mark.parametrize("name", sorted(RANGES))
+    def test_a_number_is_within_its_range(self, monkeypatch, name):
+        """Both ends are taken, and one beyond either is refused by name."""
+        monkeypatch.setenv("JWT_SECRET_KEY", SECRET)
+        for value in (RANGES[name].min, RANGES[name].max):
+            monkeypatch.setenv(name, str(value))
+            assert getattr(load_config(), name) == value
+
+        for value in (RANGES[name].min - 1, RANGES[name].max + 1, "", "x", "1.5", "9" * 5000):
+            monkeypatch.setenv(name, str(value))
+            assert refusal().startswith(f"{name}: ")
+
+    @pytest.mark.parametrize(
+        "name", ["SINGLE_SESSION", "REGISTRATION_OPEN", "ALLOW_DELETE_ALL_USERS", "TRACES", "DATABASE_POOLER"]
+    )
+    def test_a_switch_is_on_or_off(self, monkeypatch, name):
+        """And nothing in between, which would be taken for either."""
+        monkeypatch.setenv("JWT_SECRET_KEY", SECRET)
+        monkeypatch.setenv("DATABASE_URL", "postgresql://h/d")
+        for text, value in (("true", True), ("1", True), ("false", False), ("0", False)):
+            monkeypatch.setenv(name, text)
+            assert getattr(load_config(), name) is value
+
+        for text in ("", "2", "maybe", SECRET):
+            monkeypatch.setenv(name, text)
+            assert refusal().startswith(f"{name}: ")
+
+    @pytest.mark.parametrize(
+        ("name", "good", "value"),
+        [
+            (
+                "CORS_ORIGINS",
+                "https://a.example, http://localhost:3000",
+                ("https://a.example", "http://localhost:3000"),
+            ),
+            ("CORS_ORIGINS", "", ()),
+            ("TRUSTED_HOSTS", "api.example.com,.example.org,[::1]", ("api.example.com", ".example.org", "[::1]")),
+            ("JWT_TOKEN_LOCATION", "headers , json", ("headers", "json")),
+        ],
+    )
+    def test_a_list_is_separated_by_commas(self, monkeypatch, name, good, value):
+        """With blanks or without."""
+        monkeypatch.setenv(name, good)
+
+        assert tuple(getattr(load_config(), name)) == value
+
+    @pytest.mark.parametrize(
+        ("name", "bad"),
+        [
+            *[
+                ("CORS_ORIGINS", bad)
+                for bad in (
+                    "*",
+                    "null",
+                    "https://a.example/",
+                    "https://*.a.example",
+                    "a.example",
+                    "https://a.com.*",
+                    ",",
+                )
+            ],
+            *[("TRUSTED_HOSTS", bad) for bad in ("https://a.example", "a.example:80", "*", "a b", "a.example,")],
+            *[("JWT_TOKEN_LOCATION", bad) for bad in ("", "cookie", "headers,headers", "headers,", "HEADERS")],
+        ],
+    )
+    def test_each_word_of_a_list_is_judged(self, production, monkeypatch, name, bad):
+        """What looks like a pattern is refused, not matched as one."""
+        monkeypatch.setenv(name, bad)
+
+        assert refusal().startswith(f"{name}: Must be")
+
+    @pytest.mark.parametrize("address", ["localhost", "127.0.0.1:9464", "", "1.2.3"])
+    def test_the_metrics_are_at_an_address(self, production, monkeypatch, address):
+        """A name might be anybody's."""
+        monkeypatch.setenv("METRICS_HOST", address)
+
+        assert refusal().startswith("METRICS_HOST: Must be an IP address")
+
+    def test_the_metrics_have_their_own_port(self, production, monkeypatch):
+        """The one of the service is open to the world."""
+        monkeypatch.setenv("PORT", "9464")
+        monkeypatch.setenv("METRICS_PORT", "9464")
+
+        assert refusal().startswith("METRICS_PORT: must be another than PORT")
+
+    @pytest.mark.parametrize(("name", "value"), [("METRICS_PORT", "9464"), ("TRACES", "true")])
+    def test_an_extra_that_is_not_installed(self, production, monkeypatch, name, value):
+        """Is asked for in vain: it says how it is installed."""
+        monkeypatch.setenv(name, value)
+        assert load_config()
+
+        monkeypatch.setattr(config, "find_spec", lambda _package: None)
+        assert refusal().startswith(f"{name}: needs packages")
+        assert (ROOT / refusal().rpartition(" ")[2]).is_file()
+
+    @pytest.mark.parametrize("url", ["sqlite:///x.db", "mysql://h/d"])
+    def test_a_pooler_is_one_of_postgresql(self, production, monkeypatch, url):
+        """Elsewhere it would do nothing, and nobody would notice."""
+        monkeypatch.setenv("DATABASE_POOLER", "true")
+        monkeypatch.setenv("DATABASE_URL", url)
+
+        assert refusal().startswith("DATABASE_POOLER: is for PostgreSQL")
+
+    def test_one_process_does_not_change_the_next(self, production, monkeypatch):
+        """What was read belongs to what was loaded, not to the class."""
+        monkeypatch.setenv("REFRESH_GRACE", "0")
+        load_config()
+        monkeypatch.delenv("REFRESH_GRACE")
+
+        assert load_config().REFRESH_GRACE == 10
+
+    def test_every_bad_value_is_told_at_once(self, production, monkeypatch):
+        """By name, without its value, in one line."""
+        bad = {
+            "JWT_ACCESS_TOKEN_EXPIRES": SECRET, "REFRESH_GRACE": "61", "SINGLE_SESSION": SECRET, "DATABASE_URL": SECRET,
+            "LOG_LEVEL": SECRET, "MAX_CONTENT_LENGTH": "", "PASSWORD_MIN_LENGTH": "7", "PORT": "0", "JWT_ISSUER": "",
+        }  # fmt: skip
+        for name, value in bad.items():
+            monkeypatch.setenv(name, value)
+
+        assert set(re.findall(r"([A-Z_0-9]+): ", refusal())) == bad.keys()
+
+    @pytest.mark.parametrize(
+        "url", ["nonsense", "oracle://h/d", "://", "http://h", "", pytest.param(SECRET, id="a secret")]
+    )
+    def test_a_database_that_we_do_not_speak_to(self, production, monkeypatch, url):
+        """It is refused at the start, not at the first request."""
+        monkeypatch.setenv("DATABASE_URL", url)
+
+        assert refusal().startswith("DATABASE_URL: Must be a URL that begins with one of sqlite")
+
+
+class TestProduction:
+    @pytest.mark.parametrize(
+        ("secret", "words"),
+        [
+            ("", "is not set"),
+            ("short", "is shorter than 32 bytes"),
+            ("ab" * 40, "is not random"),
+            ("é" * 15, "shorter"),
+            ("a-string-secret-at-least-256-bits-long", "is printed where everybody can read it"),
+        ],
+    )
+    def test_needs_a_good_secret(self, production, monkeypatch, secret, words):
+        """And says how to make one."""
+        monkeypatch.setenv("JWT_SECRET_KEY", secret)
+
+        assert words in refusal()
+        assert "secrets.token_urlsafe" in refusal()
+
+    @pytest.mark.parametrize(
+        ("name", "value"),
+        [
+            ("ARGON2_MEMORY_COST", "19455"),
+            ("ARGON2_TIME_COST", "1"),
+            ("ALLOW_DELETE_ALL_USERS", "true"),
+            ("FLASK_DEBUG", "1"),
+        ],
+    )
+    def test_refuses_what_is_unsafe(self, production, monkeypatch, name, value):
+        """What is fine on one's own machine is not among strangers."""
+        monkeypatch.setenv(name, value)
+
+        assert refusal().startswith(f"{name}: ")
+
+    def test_takes_tokens_from_queries_only_if_told_twice(self, production, monkeypatch):
+        """Addresses end up in histories and logs."""
+        monkeypatch.setenv("JWT_TOKEN_LOCATION", "headers,query_string")
+        assert refusal().startswith("ALLOW_TOKEN_IN_QUERY: ")
+
+        monkeypatch.setenv("ALLOW_TOKEN_IN_QUERY", "true")
+        assert tuple(load_config().JWT_TOKEN_LOCATION) == ("headers", "query_string")
+
+    def test_tells_everything_unsafe_at_once(self, production, monkeypatch):
+        """Nobody has to start four times to hear of four mistakes."""
+        unsafe = {"JWT_SECRET_KEY": "x", "ARGON2_TIME_COST": "1", "ALLOW_DELETE_ALL_USERS": "1", "FLASK_DEBUG": "1"}
+        for name, value in unsafe.items():
+            monkeypatch.setenv(name, value)
+
+        assert set(re.findall(r"(?:^|; )([A-Z_0-9]+): ", refusal())) == unsafe.keys()
+
+    def test_more_than_the_floor_is_fine(self, production, monkeypatch):
+        """Harder hashes, a longer password."""
+        monkeypatch.setenv("ARGON2_MEMORY_COST", "65536")
+        monkeypatch.setenv("PASSWORD_MIN_LENGTH", "15")
+
+        assert load_config().ARGON2_MEMORY_COST == 65_536
+
+    def test_a_random_hexadecimal_secret_is_random(self, production, monkeypatch):
+        """What `openssl rand -hex 32` prints is taken."""
+        monkeypatch.setenv("JWT_SECRET_KEY", os.urandom(32).hex())
+
+        assert load_config()
+
+
+class TestKeptSecret:
+    def test_is_made_once_and_readable_by_its_owner_alone(self, tmp_path):
+        """Two starts sign with one key."""
+        first, second = load_config().JWT_SECRET_KEY, load_config().JWT_SECRET_KEY
+
+        assert first == second
+        assert len(first) >= 64
+        kept = tmp_path / "instance" / "jwt_secret_key"
+        assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+        assert list(kept.parent.iterdir()) == [kept]
+
+    def test_is_one_for_all_who_start_at_once(self, tmp_path):
+        """Whoever comes second takes what the first one made."""
+        together = Barrier(8)
+
+        def start(_number):
+            together.wait()
+            return load_config().JWT_SECRET_KEY
+
+        with ThreadPoolExecutor(8) as pool:
+            kept = set(pool.map(start, range(8)))
+
+        assert kept == {(tmp_path / "instance" / "jwt_secret_key").read_text()}
+
+    def test_says_where_it_cannot_be_kept(self, tmp_path, monkeypatch):
+        """A folder that cannot be made is one line, and what to do."""
+        (tmp_path / "file").touch()
+        monkeypatch.setattr(config, "INSTANCE", tmp_path / "file" / "instance")
+
+        assert refusal().startswith("JWT_SECRET_KEY: cannot be kept in instance/")
+
+
+class TestDotEnv:
+    def test_is_read_and_the_environment_wins(self, tmp_path, monkeypatch):
+        """A file for what one does not want to type; a variable for the exception."""
+        (tmp_path / ".env").write_text("REFRESH_GRACE=3\nJWT_LEEWAY=4\n")
+        monkeypatch.setenv("JWT_LEEWAY", "5")
+        monkeypatch.setenv("REFRESH_GRACE", "x")  # so that what the file sets is undone after the test
+        monkeypatch.delenv("REFRESH_GRACE")
+
+        assert (load_config().REFRESH_GRACE, load_config().JWT_LEEWAY) == (3, 5)
+
+    def test_is_not_read_in_tests(self, tmp_path, monkeypatch):
+        """What stands there on one machine must not decide a test."""
+        (tmp_path / ".env").write_text("REFRESH_GRACE=3\n")
+        monkeypatch.setenv("APP_ENV", "testing")
+
+        assert load_config().REFRESH_GRACE == 10
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("JWT_SECRET_KEY", ""),
+        ("JWT_SECRET_KEY", os.fsdecode(b"\xff\xfe" * 20)),
+        ("DATABASE_URL", f"postgresql://grace:{SECRET}@h:port/d"),
+        ("DATABASE_URL", f"postgresql+nodriver://grace:{SECRET}@h/d"),
+        ("JWT_ISSUER", "latch\nkey"),
+        ("JWT_ISSUER", "\u9580"),
+        ("APP_ENV", SECRET),
+    ],
+    ids=["no secret", "bytes", "a port", "a driver", "a line break", "no header", "a class"],
+)
+def test_a_bad_start_is_one_line(name, value):
+    """`wsgi.py` names the setting, shows no value and exits with 1: no stack trace."""
+    good = {"PATH": os.environ["PATH"], "APP_ENV": "production", "JWT_SECRET_KEY": secrets.token_urlsafe(48)}
+
+    run = subprocess.run(
+        [sys.executable, "-c", "import wsgi"],
+        cwd=ROOT, env=good | {name: value}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+    assert run.returncode == 1
+    assert re.fullmatch(rf"latchkey cannot start: {name}: [^\n]+\n", run.stderr)
+    assert SECRET not in run.stderr
+
+
+@pytest.mark.parametrize("page", ["README.md", "README.zh-CN.md"])
+def test_every_setting_is_documented(page):
+    """Each stands in the table of settings, in both languages."""
+    text = (ROOT / page).read_text()
+
+    assert [name for name in [*SETTINGS, "APP_ENV"] if f"`{name}`" not in text] == []
+
+
+def test_no_page_prints_a_secret():
+    """What stands in this repository, somebody would put into production."""
+    pages = [page for folder in (".", "docs", ".ci", "deploy", "app") for page in (ROOT / folder).glob("*.*")]
+    printed = re.compile(r"JWT_SECRET_KEY['\"]?\s*[=:]\s*['\"]?[A-Za-z0-9+/_.-]{32}")
+
+    texts = {page.name: page.read_text(errors="replace") for page in pages if page.is_file() and page.name != ".env"}
+
+    assert texts.keys() >= {"README.md", "config.py", "tour.sh"}
+    assert [name for name, text in texts.items() if printed.search(text)] == []
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "requirements").glob("*.txt")), ids=lambda path: path.name)
+def test_a_lock_file_names_no_place(page):
+    """Packages, versions and hashes; no index, no address, no path of a machine."""
+    lines = [line for line in page.read_text().splitlines() if not line.startswith("#")]
+
+    assert [line for line in lines if "://" in line or re.match(r"\s*(-[-a-z]*i|/)", line)] == []
+    assert all(re.match(r"    --hash=sha256:[0-9a-f]{64}|[a-z0-9._-]+(\[[a-z]+\])?==", line) for line in lines)

@@ -1,0 +1,287 @@
+"""The page at /docs: what it is made of, and, in a browser, that it works under its own policy."""
+
+import json
+import os
+import re
+import shutil
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import expect, sync_playwright
+
+from app import create_app
+from config import TestingConfig
+from support.api import API, PASSWORD, error
+from support.databases import fresh_database
+from support.serving import post, serving
+
+FILES = {
+    "docs.css": "text/css; charset=utf-8",
+    "init.js": "text/javascript; charset=utf-8",
+    "swagger-ui.css": "text/css; charset=utf-8",
+    "swagger-ui-bundle.js": "text/javascript; charset=utf-8",
+    "favicon-32x32.png": "image/png",
+}
+STRANGE_NAMES = [
+    "", "index.css", "swagger-ui.js", "LICENSE", "docs.html", "init.js/", "INIT.JS", "..", "../docs.py", "..%2fdocs.py",
+    "%2e%2e/routes.py", "..\\docs.py", "init.js%00", "/etc/passwd",
+]  # fmt: skip
+expect.set_options(timeout=30_000)  # milliseconds: a busy machine draws slowly
+CHROMIUMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+
+
+@pytest.fixture
+def client():
+    """Of an application whose database nobody asks."""
+    return create_app(TestingConfig()).test_client()
+
+
+class TestShowDocs:
+    def test_is_a_page_under_a_strict_policy(self, client):
+        """Nothing inline, nothing from elsewhere, and no cache keeps it."""
+        response = client.get("/docs")
+
+        assert (response.status_code, response.mimetype) == (200, "text/html")
+        assert response.headers["Cache-Control"] == "no-store"
+        policy = dict(part.split(" ", 1) for part in response.headers["Content-Security-Policy"].split("; "))
+        assert policy == {
+            "default-src": "'none'",
+            "script-src": "'self'",
+            "style-src": "'self'",
+            "img-src": "'self' data:",
+            "connect-src": "'self'",
+            "base-uri": "'none'",
+            "form-action": "'none'",
+            "frame-ancestors": "'none'",
+        }
+        assert re.search(r"<script>|<style|\sstyle=|\son[a-z]+=", response.text) is None
+
+    def test_asks_for_our_files_alone(self, client):
+        """What it links to is there, and the document is the one thing besides."""
+        linked = re.findall(r'(?:src|href)="([^"]+)"', client.get("/docs").text)
+
+        assert set(linked) == {f"/docs/{name}" for name in FILES} | {"/openapi.json"}
+        assert all(client.get(path).status_code == 200 for path in linked)
+
+    def test_takes_head_and_options_and_no_query(self, client):
+        """As everywhere."""
+        assert client.head("/docs").status_code == client.options("/docs").status_code == 200
+        assert error(client.get("/docs?url=x")) == (422, "validation_failed")
+        assert error(client.get("/docs/")) == (404, "not_found")
+        assert error(client.post("/docs")) == (405, "method_not_allowed")
+
+
+class TestShowDocsFile:
+    @pytest.mark.parametrize("name", FILES)
+    def test_is_kept_for_a_while(self, client, name):
+        """By its type, which nobody guesses, and with an ETag."""
+        response = client.get(f"/docs/{name}")
+
+        assert response.status_code == 200
+        assert response.headers["Content-Type"] == FILES[name]
+        assert response.headers["X-Content-Type-Options"] == "nosniff"
+        assert response.headers["Cache-Control"] == "public, max-age=300"
+        head = client.head(f"/docs/{name}")
+        assert (head.data, head.headers["Content-Length"]) == (b"", str(len(response.data)))
+
+    def test_is_not_sent_twice(self, client):
+        """Who has it gets 304; who wants another one, 412."""
+        etag = client.get("/docs/init.js").headers["ETag"]
+
+        unchanged = client.get("/docs/init.js", headers={"If-None-Match": etag})
+        assert (unchanged.status_code, unchanged.data, unchanged.headers["ETag"]) == (304, b"", etag)
+        assert client.get("/docs/init.js", headers={"If-None-Match": '"other"'}).status_code == 200
+        assert error(client.get("/docs/init.js", headers={"If-Match": '"other"'})) == (412, "precondition_failed")
+
+    @pytest.mark.parametrize("name", STRANGE_NAMES)
+    def test_nothing_else_is_given_out(self, client, name):
+        """Whatever else stands in those folders, or outside of them."""
+        assert error(client.get(f"/docs/{name}")) == (404, "not_found")
+
+    @pytest.mark.parametrize("path", ["/docs", "/docs/init.js", "/docs/docs.css"])
+    def test_ours_name_no_other_host(self, client, path):
+        """Neither by a scheme nor without one."""
+        assert re.search(r"""https?:|wss?:|["'(]//""", client.get(path).text) is None
+
+    def test_tokens_are_in_no_storage(self, client):
+        """What a script has stored, every other script of this origin reads, also tomorrow."""
+        assert re.search(r"localStorage|sessionStorage|indexedDB", client.get("/docs/init.js").text) is None
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """The address of a real server where grace has an account."""
+    with (
+        fresh_database("sqlite", tmp_path_factory.mktemp("docs")) as url,
+        serving(DATABASE_URL=url, APP_ENV="testing") as (port, _process),
+    ):
+        assert post(port, f"{API}/auth/register", {"username": "grace", "password": PASSWORD})[0] == 201
+        yield f"http://127.0.0.1:{port}"
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """A Chromium that is installed; where there is none, these tests are left out, but not in CI."""
+    path = next(filter(None, map(shutil.which, CHROMIUMS)), None)
+    if path is None:
+        leave = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
+        leave("no Chromium: install one to see the page at /docs work")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=path,
+            chromium_sandbox=os.geteuid() != 0,  # as root it does not start in one
+            args=["--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync"],
+        )
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser, server):
+    """The page, ready.  Whatever it did: no error, no violation of the policy, no request to any other host."""
+    context = browser.new_context(base_url=server)
+    context.add_init_script(
+        "addEventListener('securitypolicyviolation', (e) => console.error(e.violatedDirective, e.blockedURI, e.sample))"
+    )
+    page = context.new_page()
+    problems, asked, failed = [], set(), set()
+    page.on("pageerror", lambda fault: problems.append(str(fault)))
+    page.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
+    page.on("request", lambda request: asked.add(urlsplit(request.url)._replace(path="", query="", fragment="")))
+    page.on("response", lambda response: failed.add(response.url) if not response.ok else None)
+    page.goto("/docs")
+    status(page).to_have_text("Nobody is logged in. ")
+    yield page
+    assert [problem for problem in problems if not problem.startswith("Failed to load resource")] == []
+    assert all(urlsplit(url).path.startswith(API) for url in failed)  # the API may refuse; a file may not be missing
+    assert {origin.geturl() for origin in asked if origin.scheme != "data"} == {server}
+    assert page.evaluate("[localStorage.length, sessionStorage.length]") == [0, 0]
+    context.close()
+
+
+def bar(page):
+    return page.get_by_role("form", name="Log in")
+
+
+def press(page, name):
+    bar(page).get_by_role("button", name=name).click()
+
+
+def log_in(page, mode, password=PASSWORD):
+    bar(page).get_by_label("User name").fill("grace")
+    bar(page).get_by_label("Password").fill(password)
+    bar(page).get_by_label(mode).check()
+    press(page, "Log in")
+
+
+def status(page):
+    return expect(page.locator("#status"))
+
+
+def execute(page, method, path, body=None, **query):
+    """Call an operation by hand: its request, the status of its answer, and what the page shows of it."""
+    operation = page.locator(f".opblock-{method}").filter(has=page.locator(f'[data-path="{path}"]'))
+    if "is-open" not in operation.get_attribute("class"):
+        operation.locator(".opblock-summary-control").click()
+    if body is not None:
+        operation.locator("textarea.body-param__text").fill(json.dumps(body))
+    for name, value in query.items():
+        operation.locator(f'[data-param-name="{name}"] select').select_option(value)
+    with page.expect_response(lambda response: urlsplit(response.url).path == path) as answered:
+        operation.get_by_role("button", name="Execute").click()
+    response = answered.value
+    shown = operation.locator(".live-responses-table")
+    expect(shown.locator("tbody .response-col_status")).to_contain_text(str(response.status))
+    return response.request.all_headers(), response.status, shown
+
+
+class TestInABrowser:
+    def test_a_wrong_password_is_told(self, page):
+        """In the words of the API."""
+        log_in(page, "in this page", "wrong password")
+
+        status(page).to_have_text("The user name or the password is wrong.")
+
+    def test_by_the_header(self, page):
+        """Log in, read, write, log out; the next call is a stranger's."""
+        log_in(page, "in this page")
+        status(page).to_contain_text("grace is logged in, by the Authorization header.")
+
+        sent, code, shown = execute(page, "get", f"{API}/users/me")
+        assert (code, sent["authorization"].split()[0]) == (200, "Bearer")
+        expect(shown).to_contain_text('"username": "grace"')
+        assert execute(page, "post", f"{API}/items", {"name": "Lamp", "price": "19.90"})[1] == 201
+        assert page.evaluate("document.cookie") == ""
+
+        press(page, "Log out")
+        status(page).to_have_text("Nobody is logged in. ")
+        sent, code, _shown = execute(page, "get", f"{API}/users/me")
+        assert (code, "authorization" in sent) == (401, False)
+
+    def test_by_cookies(self, page):
+        """No script sees a token; what changes something sends the CSRF value; a reload forgets nobody."""
+        log_in(page, "in cookies")
+        status(page).to_contain_text("grace is logged in, by cookies")
+        readable = page.evaluate("document.cookie")
+        assert {pair.split("=")[0] for pair in readable.split("; ")} == {"csrf_access_token", "csrf_refresh_token"}
+        assert "eyJ" not in readable + page.content()
+
+        sent, code, _shown = execute(page, "post", f"{API}/items", {"name": "Desk", "price": "250.00"})
+        assert (code, "authorization" in sent) == (201, False)
+        assert f"csrf_access_token={sent['x-csrf-token']}" in readable
+        sent, code, _shown = execute(page, "post", f"{API}/auth/refresh")
+        assert code == 200
+        assert f"csrf_refresh_token={sent['x-csrf-token']}" in readable
+
+        page.goto("/docs")  # not `reload`: Swagger UI calls the `_` in its own deep links deprecated
+        status(page).to_contain_text("grace is logged in, by cookies")
+        sent, code, _shown = execute(page, "get", f"{API}/users/me")
+        assert (code, "x-csrf-token" in sent) == (200, False)
+
+        press(page, "Log out")
+        status(page).to_have_text("Nobody is logged in. ")
+        assert execute(page, "get", f"{API}/users/me")[1] == 401
+        assert page.evaluate("document.cookie") == ""
+
+    def test_cookies_are_not_hidden_by_tokens_of_before(self, page):
+        """A header would go before them."""
+        log_in(page, "in this page")
+        status(page).to_contain_text("by the Authorization header")
+
+        assert execute(page, "post", f"{API}/auth/refresh", use_cookies="true")[1] == 200
+        status(page).to_contain_text("by cookies")
+
+        sent, code, _shown = execute(page, "get", f"{API}/users/me")
+        assert (code, "authorization" in sent) == (200, False)
+
+    def test_a_refresh_by_hand_is_no_theft(self, page):
+        """The page goes on with the new tokens: the old refresh token would end the session."""
+        log_in(page, "in this page")
+        status(page).to_contain_text("grace is logged in")
+
+        first = execute(page, "post", f"{API}/auth/refresh")[0]["authorization"]
+        second = execute(page, "post", f"{API}/auth/refresh")[0]["authorization"]
+        press(page, "Renew")
+        status(page).to_contain_text("Renewed")
+        third = execute(page, "post", f"{API}/auth/refresh")[0]["authorization"]
+
+        assert len({first, second, third}) == 3
+
+    def test_what_is_called_by_hand_counts(self, page):
+        """A registration logs in, a logout logs out, and the bar knows."""
+        newcomer = {"username": "newcomer", "password": PASSWORD}
+        assert execute(page, "post", f"{API}/auth/register", newcomer)[1] == 201
+        status(page).to_contain_text("newcomer is logged in, by the Authorization header.")
+
+        assert execute(page, "post", f"{API}/auth/logout")[1] == 200
+        status(page).to_have_text("Nobody is logged in. ")
+
+    def test_an_expired_token_is_explained(self, page):
+        """And how to go on."""
+        expired = {"error": "token_expired", "message": "The token has expired.", "status": 401, "request_id": "x"}
+        log_in(page, "in this page")
+        status(page).to_contain_text("grace is logged in")
+        page.route(f"**{API}/users/me", lambda route: route.fulfill(status=401, json=expired))
+
+        assert execute(page, "get", f"{API}/users/me")[1] == 401
+        status(page).to_contain_text("The access token has expired: renew the tokens")

@@ -1,0 +1,248 @@
+"""The API document: it is valid, it is committed, and it says exactly what is asked for and answered."""
+
+import json
+from pathlib import Path
+
+import jsonschema_rs
+import pytest
+from openapi_spec_validator import validate
+
+from app import create_app
+from app.web.codes import Code
+from config import TestingConfig
+from support import contract
+from support.api import API, error
+
+ROOT = Path(__file__).parents[2]
+DOCUMENT = json.loads((ROOT / "openapi.json").read_text())
+OPERATIONS = {
+    (method, path): operation
+    for path, operations in DOCUMENT["paths"].items()
+    for method, operation in operations.items()
+    if method != "parameters"
+}
+BEARER = [{"accessToken": []}]
+
+
+def document(**settings):
+    """The document of an application with these settings, over a database that nobody asks."""
+    config = TestingConfig()
+    for name, value in settings.items():
+        setattr(config, name, value)
+    return create_app(config).test_client().get("/openapi.json").json
+
+
+def resolved(thing):
+    """What a reference stands for."""
+    while "$ref" in thing:
+        _hash, _components, kind, name = thing["$ref"].split("/")
+        thing = DOCUMENT["components"][kind][name]
+    return thing
+
+
+def security(method, path):
+    return OPERATIONS[method, API + path].get("security")
+
+
+class TestDocument:
+    def test_is_valid(self):
+        """By the validator of the specification."""
+        validate(DOCUMENT)
+
+        assert DOCUMENT["openapi"] == "3.1.0"
+
+    def test_is_the_committed_one(self):
+        """`flask openapi write` brings it up to date."""
+        assert document() == DOCUMENT
+
+    def test_is_not_read_twice(self):
+        """A reader who has it already gets a 304; an unknown parameter is refused here too."""
+        client = create_app(TestingConfig()).test_client()
+        tag = client.get("/openapi.json").headers["ETag"]
+
+        assert client.get("/openapi.json", headers={"If-None-Match": tag}).status_code == 304
+        assert error(client.get("/openapi.json?x=1")) == (422, "validation_failed")
+
+    def test_every_component_is_used(self):
+        """Nothing is left of what flask-smorest brings along."""
+        text = json.dumps(DOCUMENT)
+        unused = [
+            f"{kind}/{name}"
+            for kind, components in DOCUMENT["components"].items()
+            for name in components
+            if kind != "securitySchemes" and f'"#/components/{kind}/{name}"' not in text
+        ]
+
+        assert unused == [f"examples/{Code.method_not_allowed.name}"]  # no operation answers that: it is another
+
+
+@pytest.mark.parametrize(("method", "path"), OPERATIONS)
+class TestOperation:
+    def test_says_what_it_does(self, method, path):
+        """A summary, and a name for the functions of generated clients."""
+        operation = OPERATIONS[method, path]
+
+        assert operation["summary"]
+        assert [other.get("operationId") for other in OPERATIONS.values()].count(operation["operationId"]) == 1
+
+    def test_names_every_error(self, method, path):
+        """Each in the one shape, narrowed to its codes, with an example of each."""
+        failures = {int(s): resolved(r) for s, r in OPERATIONS[method, path]["responses"].items() if int(s) >= 400}
+
+        assert {400, 408, 413, 414, 422, 431, 500} <= failures.keys()
+        for status, response in failures.items():
+            content = response["content"]["application/json"]
+            shape, narrowed = content["schema"]["allOf"]
+            assert shape == {"$ref": "#/components/schemas/Error"}
+            codes = narrowed["properties"]["error"]["enum"]
+            assert {Code[code].status for code in codes} == {status}
+            assert content["examples"].keys() == set(codes)
+            validator = jsonschema_rs.validator_for({**content["schema"], "components": DOCUMENT["components"]})
+            for example in content["examples"].values():
+                validator.validate(resolved(example)["value"])
+            assert ("WWW-Authenticate" in response["headers"]) is (status == 401)
+            assert ("Retry-After" in response["headers"]) is (status in (429, 503))
+            assert "X-Request-ID" in response["headers"]
+
+    def test_shows_examples_that_are_valid(self, method, path):
+        """Of what is sent and of what comes back."""
+        operation = OPERATIONS[method, path]
+        bodies = [operation.get("requestBody", {}), *(r for s, r in operation["responses"].items() if int(s) < 300)]
+
+        for body in bodies:
+            for kind, media in body.get("content", {}).items():
+                if kind == "application/json" and path != "/openapi.json":
+                    schema = {**media["schema"], "components": DOCUMENT["components"]}
+                    jsonschema_rs.validator_for(schema, validate_formats=True).validate(media["example"])
+                    assert "…" not in json.dumps(media["example"], ensure_ascii=False).replace('…"', "")
+
+
+class TestBodies:
+    def test_of_a_refresh_may_be_left_out(self):
+        """The token may come by the header or by a cookie; every other body must be there."""
+        bodies = {path: op["requestBody"]["required"] for (_, path), op in OPERATIONS.items() if "requestBody" in op}
+
+        assert {path for path, required in bodies.items() if not required} == {
+            f"{API}/auth/refresh",
+            f"{API}/auth/logout/refresh",
+        }
+
+    def test_of_a_422_says_what_is_wrong(self):
+        """In lists of text."""
+        told = OPERATIONS["post", f"{API}/auth/login"]["responses"]["422"]
+        schema = {**resolved(told)["content"]["application/json"]["schema"], "components": DOCUMENT["components"]}
+        body = {"error": "validation_failed", "message": "…", "status": 422, "request_id": "…"}
+
+        is_valid = jsonschema_rs.validator_for(schema).is_valid
+        assert is_valid(body | {"errors": {"json": {"username": ["Unknown field."]}}})
+        assert not is_valid(body)
+        assert not is_valid(body | {"errors": {"json": {"username": "Unknown field."}}})
+
+    def test_of_a_listing_is_one_page_or_the_other(self):
+        """Items, or for a stranger names alone."""
+        page = resolved(OPERATIONS["get", f"{API}/items"]["responses"]["200"])["content"]["application/json"]
+
+        assert [one["$ref"].rpartition("/")[2] for one in page["schema"]["oneOf"]] == ["ItemPage", "ItemNamePage"]
+
+
+class TestSecurity:
+    """The guard that enforces it has written it."""
+
+    def test_of_a_read(self):
+        """A token in the header or in the cookie; no CSRF value, for nothing changes."""
+        assert security("get", "/users/me") == [{"accessToken": []}, {"accessCookie": []}]
+
+    def test_of_a_write(self):
+        """By cookie, its CSRF value too."""
+        assert security("patch", "/users/me") == [{"accessToken": []}, {"accessCookie": [], "accessCsrf": []}]
+
+    def test_of_the_exact_kinds(self):
+        """Optional, fresh, administrators', refresh, and none."""
+        assert security("get", "/items") == [{}, {"accessToken": []}, {"accessCookie": []}]
+        assert security("post", "/items")[0] == {"accessToken": ["fresh"]}
+        assert security("delete", "/items/{item_id}")[0] == {"accessToken": ["admin"]}
+        assert security("delete", "/users/{user_id}")[0] == {"accessToken": ["admin", "fresh"]}
+        assert security("post", "/auth/refresh") == [{"refreshToken": []}, {"refreshCookie": [], "refreshCsrf": []}]
+        assert security("post", "/auth/login") is None
+
+    def test_brings_its_errors(self):
+        """What a guard raises stands with the operation, and nowhere else."""
+
+        def codes(method, path, status):
+            response = resolved(OPERATIONS[method, API + path]["responses"][status])
+            return set(response["content"]["application/json"]["schema"]["allOf"][1]["properties"]["error"]["enum"])
+
+        dead = {"invalid_token", "token_expired", "token_revoked"}
+        assert codes("get", "/users/me", "401") == dead | {"authorization_required"}
+        assert codes("post", "/items", "401") == dead | {"authorization_required", "fresh_token_required"}
+        assert codes("post", "/auth/refresh", "401") == dead | {"authorization_required", "token_reused"}
+        assert codes("post", "/auth/login", "401") == {"invalid_credentials"}
+        assert codes("delete", "/items/{item_id}", "403") == {"csrf_failed", "admin_required"}
+        assert codes("get", "/users/{user_id}", "403") == {"forbidden"}
+        assert "403" not in OPERATIONS["get", f"{API}/users/me"]["responses"]
+
+    def test_follows_the_settings(self):
+        """Where cookies are off the document has none; in production they have their other names."""
+        header_only = document(JWT_TOKEN_LOCATION=("headers",))
+        assert header_only["components"]["securitySchemes"].keys() == {"accessToken", "refreshToken"}
+        assert header_only["paths"][f"{API}/users/me"]["patch"]["security"] == BEARER
+        assert "403" not in header_only["paths"][f"{API}/users/me"]["patch"]["responses"]
+
+        schemes = document(SECURE_COOKIES=True)["components"]["securitySchemes"]
+        assert schemes["accessCookie"]["name"] == "__Host-access_token_cookie"
+        assert schemes["refreshCookie"]["name"] == "__Secure-refresh_token_cookie"
+
+        queries = document(JWT_TOKEN_LOCATION=("query_string",))
+        assert queries["paths"][f"{API}/users/me"]["get"]["security"] == [{"accessQuery": []}]
+        assert queries["components"]["securitySchemes"]["accessQuery"]["name"] == "jwt"
+
+        bodies = document(JWT_TOKEN_LOCATION=("json",))["paths"][f"{API}/users/me"]["patch"]
+        assert "security" not in bodies  # `[]` would say that it is open to all
+        assert "The token goes into the body." in bodies["description"]
+
+
+class TestTheWatch:
+    """tests/support/contract.py holds every answer of the suite against the document: it is awake."""
+
+    @pytest.mark.parametrize(
+        "answer",
+        [
+            ("<h1>Oops</h1>", 500),
+            ("<h1>Oops</h1>", 200),
+            ({"error": "internal_error", "message": "", "status": 418, "request_id": ""}, 418),
+            ({"status": "fine", "more": 1}, 200),
+            ({"error": "oops", "message": "", "status": 500, "request_id": ""}, 500),
+        ],
+    )
+    def test_sees_what_the_document_has_not(self, answer):
+        """A page, a status, a field or a code that it does not tell of."""
+        app = create_app(TestingConfig())
+        assert app.test_client().get("/health/live").status_code == 200
+        app.view_functions["system.show_live"] = lambda: answer
+
+        with pytest.raises((AssertionError, ValueError)):
+            app.test_client().get("/health/live")
+        contract.SEEN.discard("oops")
+
+
+class TestErrorsPage:
+    PAGE = ROOT / "docs" / "errors.md"
+
+    def test_is_made_of_the_table(self, runner, tmp_path):
+        """`flask errors write` brings it up to date."""
+        runner.invoke(args=["errors", "write", str(tmp_path / "errors.md")])
+
+        assert (tmp_path / "errors.md").read_text() == self.PAGE.read_text()
+
+    @pytest.mark.parametrize("code", Code)
+    def test_says_of_each_code_when_it_comes_and_what_to_do(self, code):
+        """One row each."""
+        assert self.PAGE.read_text().count(f"| {code.status} | `{code.name}` | {code.when} | {code.remedy} |") == 1
+
+    def test_a_folder_that_is_not_there_is_told_in_one_line(self, runner):
+        """Neither command ends in a stack trace."""
+        for command in ("openapi", "errors"):
+            result = runner.invoke(args=[command, "write", "/nowhere/x"])
+            assert result.exit_code == 1
+            assert result.output.count("\n") == 1
+            assert "cannot be written" in result.output

@@ -1,0 +1,80 @@
+"""What every route costs in statements: neither a query too many nor one per row comes in unseen."""
+
+from datetime import timedelta
+
+import pytest
+from test_policy import CALLERS, MATRIX, fill_in, routes
+
+from app.data import expiry
+from app.data.base import Base
+from support.api import API, bearer
+from support.statements import statements
+
+# Of each route's success, by the first who may: a user, an administrator, a refresh token. One of them asks who it is.
+# Whoever makes a view do more, or less, changes its number here.
+STATEMENTS = {
+    ("GET", "/"): 0,
+    ("GET", "/openapi.json"): 0,
+    ("GET", "/docs"): 0,
+    ("GET", "/docs/<name>"): 0,
+    ("GET", "/.well-known/jwks.json"): 0,
+    ("GET", "/health/live"): 0,
+    ("GET", "/health/ready"): 8,
+    ("POST", f"{API}/auth/register"): 3,
+    ("POST", f"{API}/auth/login"): 5,
+    ("POST", f"{API}/auth/fresh-login"): 4,
+    ("POST", f"{API}/auth/refresh"): 2,
+    ("POST", f"{API}/auth/logout"): 2,
+    ("POST", f"{API}/auth/logout/access"): 2,
+    ("POST", f"{API}/auth/logout/refresh"): 3,
+    ("PUT", f"{API}/auth/password"): 8,
+    ("GET", f"{API}/auth/sessions"): 2,
+    ("DELETE", f"{API}/auth/sessions"): 2,
+    ("DELETE", f"{API}/auth/sessions/<uuid:session_id>"): 2,
+    ("GET", f"{API}/users"): 2,
+    ("DELETE", f"{API}/users"): 4,
+    ("GET", f"{API}/users/me"): 1,
+    ("PATCH", f"{API}/users/me"): 5,
+    ("DELETE", f"{API}/users/me"): 7,
+    ("GET", f"{API}/users/<int:user_id>"): 1,
+    ("PATCH", f"{API}/users/<int:user_id>"): 4,
+    ("DELETE", f"{API}/users/<int:user_id>"): 7,
+    ("GET", f"{API}/items"): 2,
+    ("POST", f"{API}/items"): 2,
+    ("GET", f"{API}/items/<int:item_id>"): 2,
+    ("PATCH", f"{API}/items/<int:item_id>"): 5,
+    ("DELETE", f"{API}/items/<int:item_id>"): 5,
+}
+
+
+def test_every_route_has_a_number(app):
+    """A route that nobody has counted is a failure, and so is a number without a route."""
+    assert routes(app) == STATEMENTS.keys()
+
+
+def test_nothing_is_loaded_by_itself():
+    """No model has a relationship or a deferred column: to read an attribute is never a statement."""
+    for mapper in Base.registry.mappers:
+        assert list(mapper.relationships) == [], mapper
+        assert [column for column in mapper.column_attrs if column.deferred] == [], mapper
+
+
+@pytest.fixture
+def caller(method, path):
+    """The first of those who may."""
+    may = dict(zip(CALLERS, MATRIX[method, path][1:], strict=True))
+    return next(caller for caller in ("user", "admin", "refresh") if may[caller] in ("200", "201"))
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+@pytest.mark.parametrize(("method", "path"), MATRIX)
+def test_costs(app, client, user, lamp, request, monkeypatch, caller, method, path):
+    """As many statements as the table says."""
+    headers = bearer(user.refresh_token) if caller == "refresh" else request.getfixturevalue(caller).headers
+    monkeypatch.setattr(expiry, "PRUNE_EVERY", timedelta.max)  # the first request of a second sends more
+
+    with statements(app) as sent:
+        response = client.open(fill_in(path, user, lamp), method=method, headers=headers, json=MATRIX[method, path][0])
+
+    assert response.status_code in (200, 201), response.json
+    assert len(sent) == STATEMENTS.get((method, path)), sent

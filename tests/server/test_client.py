@@ -1,0 +1,126 @@
+"""A TypeScript client, generated from openapi.json: it compiles, and does what docs/clients.md says."""
+
+import fcntl
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from support.serving import serving
+
+ROOT = Path(__file__).parents[2]
+SOURCES = ROOT / "tests" / "client"
+NODE = 20  # the oldest that will do
+UNREACHABLE = re.compile(r"ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ECONNRESET|ETIMEDOUT|ENETUNREACH|EHOSTUNREACH")
+INSTALL = ["npm", "ci", "--prefer-offline", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error",
+           "--fetch-retries=1", "--fetch-retry-mintimeout=1000"]  # fmt: skip
+
+
+def run(folder, *command):
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=300)
+
+
+def leave(reason):
+    """Without Node these tests are left out, but not in CI."""
+    (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(reason)
+
+
+def require_node(folder):
+    if shutil.which("node") is None or shutil.which("npm") is None:
+        leave("no Node: install Node 20 or newer, with npm, to try a generated client")
+    version = run(folder, "node", "--version").stdout.strip()
+    if int(version.removeprefix("v").split(".")[0]) < NODE:
+        leave(f"Node is {version}: a generated client is tried with Node {NODE} or newer")
+
+
+def build(folder):
+    """A copy of tests/client with its packages, the generated `api.d.ts`, and what the compiler makes of both."""
+    shutil.copytree(SOURCES, folder, ignore=shutil.ignore_patterns("node_modules", "build", "api.d.ts"))
+    installed = run(folder, *INSTALL)
+    if installed.returncode != 0:
+        shutil.rmtree(folder)
+        if UNREACHABLE.search(installed.stderr):
+            leave("npm cannot reach its registry: no client can be generated")
+        pytest.fail(f"npm ci: {installed.stderr}")
+    generated = run(folder, *tool("openapi-typescript"), ROOT / "openapi.json", "--output", "api.d.ts")
+    assert generated.returncode == 0, generated.stderr
+    compiled = run(folder, *tool("tsc"))
+    assert compiled.returncode == 0, compiled.stdout
+
+
+def tool(name):
+    return "node", f"node_modules/.bin/{name}"
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory):
+    """One folder for all the processes of a test run."""
+    own = tmp_path_factory.getbasetemp()
+    shared = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+    folder = shared / "client"
+    require_node(shared)
+    with (shared / "client.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "build").exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            build(folder)
+    return folder
+
+
+def walk(folder, program, port):
+    return run(folder, "node", "--enable-source-maps", f"build/{program}.js", f"http://127.0.0.1:{port}")
+
+
+def test_the_tour_meets_no_surprise(built, database):
+    """The walk of docs/tour.sh through the generated client, which compiles with every check on."""
+    with serving(DATABASE_URL=database, APP_ENV="testing") as (port, _process):
+        tour = walk(built, "tour", port)
+
+    assert (tour.returncode, tour.stdout) == (0, "No surprise.\n"), tour.stderr
+
+
+def test_tokens_are_renewed_once(built, tmp_path):
+    """By header and by cookies, with many requests at once, and where there is no grace for a second refresh."""
+    settings = {"JWT_ACCESS_TOKEN_EXPIRES": "4", "JWT_LEEWAY": "0", "REFRESH_GRACE": "0"}
+    url = f"sqlite:///{tmp_path / 'x.db'}"
+    with serving(DATABASE_URL=url, APP_ENV="testing", **settings) as (port, _process):
+        walked = walk(built, "expiry", port)
+
+    assert (walked.returncode, walked.stdout) == (0, "No surprise.\n"), walked.stderr
+
+
+def test_wrong_calls_do_not_compile(built):
+    """Each for the reason that stands beside it in refused.ts, and for no other."""
+    source = (SOURCES / "refused.ts").read_text()
+    wrong = {
+        (number + 1, code)
+        for number, line in enumerate(source.splitlines(), 1)
+        for code in re.findall(r"@ts-expect-error (TS\d+) \w", line)
+    }
+    (built / "unexpected.ts").write_text(source.replace("@ts-expect-error", "expected:"))
+    settings = '{"extends": "./tsconfig.json", "compilerOptions": {"noEmit": true}, "include": ["unexpected.ts"]}'
+    (built / "unexpected.json").write_text(settings)
+
+    told = run(built, *tool("tsc"), "--project", "unexpected.json").stdout
+
+    found = re.findall(r"^unexpected\.ts\((\d+),\d+\): error (TS\d+)", told, re.MULTILINE)
+    assert {(int(line), code) for line, code in found} == wrong
+    assert len(wrong) > 15
+
+
+def test_the_lock_file_names_no_registry():
+    """The packages come from wherever npm is set to get them."""
+    assert '"resolved"' not in (SOURCES / "package-lock.json").read_text()
+
+
+@pytest.mark.parametrize("block", re.findall(r"```ts\n(.*?)```", (ROOT / "docs" / "clients.md").read_text(), re.DOTALL))
+def test_the_page_shows_what_is_tried_here(block):
+    """Whatever TypeScript docs/clients.md has stands like this in a program that is compiled and run."""
+    assert any(unindented(block) in unindented(source.read_text()) for source in SOURCES.glob("*.ts"))
+
+
+def unindented(text):
+    return "\n".join(line.strip() for line in text.splitlines())

