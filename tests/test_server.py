@@ -260,7 +260,7 @@ def test_the_tour_meets_no_surprise(database, tmp_path):
         )  # fmt: skip
 
     assert tour.returncode == 0, tour.stdout[-2000:] + tour.stderr
-    assert "no surprise" in tour.stdout
+    assert "all as expected" in tour.stdout
     assert "row(s) deleted" in tour.stdout
 
 
