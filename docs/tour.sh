@@ -1,10 +1,10 @@
 #!/bin/sh
-# A walk through the API with plain curl: each request, each answer, and a stop at the first surprise.
+# Call every flow of the API with curl, print each request and response, and stop at the first unexpected one.
 #
 #   make run     in one terminal
 #   make tour    in another, with the same settings
 #
-# It makes users whose names begin with `tour-`, and items that begin with `Tour`, and takes them away again.
+# It creates users named `tour-…` and items named `Tour …`, and deletes them at the end.
 set -eu
 
 base=${1:-http://127.0.0.1:8000}
@@ -21,14 +21,14 @@ newline='
 '
 
 chapter() { printf '\n\033[1m%s\033[0m\n' "$*"; }
-surprise() { printf '\n\033[31mA surprise:\033[0m %s\n' "$*" >&2; exit 1; }
+surprise() { printf '\n\033[31mUnexpected:\033[0m %s\n' "$*" >&2; exit 1; }
 shorten() { sed 's/eyJ[A-Za-z0-9_-]\{6\}[A-Za-z0-9_.-]*/eyJ…/g; s/'"$password"'/…/g; s/'"$new_password"'/…/g'; }
 
-# field NAME: the last text of that name in the last answer.
+# field NAME: the last value of that name in the last response.
 field() { printf '%s' "$answer" | sed -n 's/.*"'"$1"'":"\{0,1\}\([^",}]*\).*/\1/p'; }
 
-# call METHOD PATH STATUS TEXT [TOKEN [BODY]]: ask, show, and compare; `-` is no token.  A body is of the type $type,
-# and $header goes along.
+# call METHOD PATH STATUS TEXT [TOKEN [BODY]]: send, print, and compare; `-` is no token.  A body has the type $type,
+# and $header is sent too.
 call() {
     method=$1 path=$2 status=$3 text=$4 token=${5:--} body=${6:-}
     set --
@@ -40,16 +40,16 @@ call() {
     for word in "$@"; do
         case $word in -*) shown="$shown $word" ;; *) shown="$shown '$(printf '%.200s' "$word")'" ;; esac
     done
-    answer=$(curl -sS -X "$method" -w '\n%{http_code}' $cookies "$@" "$base$path") || surprise "no answer"
+    answer=$(curl -sS -X "$method" -w '\n%{http_code}' $cookies "$@" "$base$path") || surprise "no response"
     got=${answer##*"$newline"}
     answer=${answer%"$newline"*} answer=${answer%"$newline"}
     printf '\n%s\n%s %s\n' "$shown" "$got" "$answer" | shorten
     [ "$got" = "$status" ] || surprise "the status is $got, not $status"
-    case $answer in *"$text"*) ;; *) surprise "the answer does not say $text" ;; esac
+    case $answer in *"$text"*) ;; *) surprise "the response does not contain $text" ;; esac
     count=$((count + 1))
 }
 
-curl -sf -o /dev/null "$base/health/ready" || surprise "no server at $base that is ready: start one with \`make run\`"
+curl -sf -o /dev/null "$base/health/ready" || surprise "no ready server at $base: start one with \`make run\`"
 
 chapter 'Sign up and log in'
 credentials="{\"username\": \"$user\", \"password\": \"$password\"}"
@@ -62,7 +62,7 @@ access=$(field access_token) first_refresh=$(field refresh_token)
 call GET /api/v1/users/me 200 "$user" "$access"
 call GET /api/v1/users/me 401 authorization_required
 
-chapter 'Items: what a visitor sees, and what a user does'
+chapter 'Items: as a visitor and as a user'
 call POST /api/v1/items 201 '"price":"19.90"' "$access" "{\"name\": \"Tour lamp $run\", \"price\": \"19.9\"}"
 item=$(field id)
 call GET /api/v1/items 200 'More data available if you log in.'
@@ -73,7 +73,7 @@ call GET "/api/v1/items?q=LAMP%20$run&owner=me&min_price=20&sort=-price" 200 '"p
 call GET '/api/v1/items?sort=price' 401 authorization_required
 call GET '/api/v1/items?sort=colour' 422 'created_at' "$access"
 
-chapter 'Two writers, and a request that comes twice'
+chapter 'Concurrent changes and repeated requests'
 tag=$(curl -sS -o /dev/null -D - -H "Authorization: Bearer $access" "$api/items/$item" | tr -d '\r' | sed -n 's/^[Ee][Tt]ag: //p')
 header="If-None-Match: $tag"
 call GET "/api/v1/items/$item" 304 '' "$access"
@@ -87,11 +87,11 @@ call POST /api/v1/items 201 "\"id\":$key," "$access" "{\"name\": \"Tour key $run
 call POST /api/v1/items 422 idempotency_key_reused "$access" "{\"name\": \"Tour key $run\", \"price\": \"4\"}"
 header=''
 
-chapter 'Refresh: the new token is not fresh; a fresh login makes one that is'
+chapter 'Refresh and fresh login: only a fresh login returns a fresh token'
 call POST /api/v1/auth/refresh 200 '"refresh_token"' "$first_refresh"
 stale=$(field access_token) second_refresh=$(field refresh_token)
 call POST /api/v1/auth/refresh 200 "$second_refresh" "$first_refresh"
-echo '(asked again within ten seconds: the same successor, so that two tabs or a lost answer cost nobody the session)'
+echo '(a second refresh within ten seconds returns the same successor: two tabs or a lost response do not end the session)'
 call POST /api/v1/items 401 fresh_token_required "$stale" "{\"name\": \"Tour chair $run\", \"price\": \"80\"}"
 call POST /api/v1/auth/fresh-login 200 '"access_token"' "$stale" "$credentials"
 fresh=$(field access_token)
@@ -110,7 +110,7 @@ call DELETE "/api/v1/items/$item" 404 not_found "$boss"
 call DELETE "/api/v1/items/$chair" 200 'Item deleted.' "$boss"
 call DELETE "/api/v1/items/$key" 200 'Item deleted.' "$boss"
 
-chapter 'Tokens that are no good'
+chapter 'Invalid tokens'
 expired=$(python - "$access" <<'PY'
 import sys
 import time
@@ -130,7 +130,7 @@ call GET /api/v1/users/me 401 token_expired "$expired"
 call GET /api/v1/users/me 401 invalid_token "${access%????????}AAAAAAAA"
 call GET /api/v1/users/me 401 invalid_token "$second_refresh"
 
-chapter 'Log out: the access token alone, the refresh token alone, the session'
+chapter 'Log out: only the access token, only the refresh token, the session'
 log_in() {
     call POST /api/v1/auth/login 200 '"refresh_token"' - "$credentials"
     access=$(field access_token) renewal=$(field refresh_token)
@@ -161,7 +161,7 @@ call GET /api/v1/users/me 401 token_revoked "$access"
 call GET /api/v1/users/me 200 "$user" "$changed"
 call POST /api/v1/auth/login 401 invalid_credentials - "$credentials"
 
-chapter 'Cookies, and keys that others may see'
+chapter 'Cookies and public keys'
 jar=$(mktemp)
 trap 'rm -f "$jar"' EXIT
 changed_credentials="{\"username\": \"$user\", \"password\": \"$new_password\"}"
@@ -173,7 +173,7 @@ csrf=$(awk '$6 == "csrf_refresh_token" { print $7 }' "$jar")
 call POST /api/v1/auth/refresh 200 '"token_type":"Bearer"'
 csrf=$(awk '$6 == "csrf_access_token" { print $7 }' "$jar")
 call POST /api/v1/auth/logout 200 '"message"'
-call GET /api/v1/users/me 401 '"status":401'  # some curls keep cookies that were cleared: those are dead
+call GET /api/v1/users/me 401 '"status":401'  # some versions of curl keep cleared cookies; they are revoked
 cookies='' csrf=''
 call GET /.well-known/jwks.json 200 '"keys"'
 
@@ -191,13 +191,13 @@ call GET /api/v1/items/9223372036854775808 404 not_found "$changed"
 call GET /api/v1/nowhere 404 not_found
 call DELETE /api/v1/items 405 method_not_allowed "$changed"
 
-chapter 'Everybody else goes'
+chapter 'Delete all other users'
 call GET '/api/v1/users?limit=100' 200 "$user" "$boss"
 strangers=$(printf '%s' "$answer" | grep -o '"username":"[^"]*"' | grep -vc '"tour-' || true)
 if [ "$strangers" = 0 ] && [ "$(field next_cursor)" = null ]; then
     call DELETE /api/v1/users 200 'row(s) deleted' "$boss"
 else
-    echo "(left out: DELETE /users deletes everybody but the caller, and there are users here that this tour did not make)"
+    echo "(skipped: DELETE /users deletes all users except the caller, and some were not created by this tour)"
     id=$(printf '%s' "$answer" | sed -n 's/.*"id":\([0-9]*\),"username":"'"$user"'".*/\1/p')
     call DELETE "/api/v1/users/$id" 200 'User deleted.' "$boss"
 fi
@@ -205,6 +205,6 @@ call GET /api/v1/users/me 401 token_revoked "$changed"
 
 printf '\n$ curl -X DELETE /api/v1/users/me\n'
 curl -sS -X DELETE -H "Authorization: Bearer $boss" "$base/api/v1/users/me"
-printf '\n(the last administrator stays; its password was random, and is forgotten now)\n'
+printf '\n(the last administrator stays; its random password was not stored)\n'
 
-printf '\n\033[32m%s requests, no surprise.\033[0m\n' "$count"
+printf '\n\033[32m%s requests, all as expected.\033[0m\n' "$count"

@@ -19,7 +19,7 @@ REFUSALS = {
     408: ("request_timeout", "The request did not arrive in time."),
     414: ("uri_too_long", "The address is too long."),
     431: ("headers_too_large", "The header fields are too large."),
-    500: ("internal_error", "Something went wrong on our side."),
+    500: ("internal_error", "Internal server error."),
 }
 
 

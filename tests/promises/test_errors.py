@@ -526,7 +526,7 @@ class TestFaults:
 
         for response in self.unavailable(config):
             assert error(response) == (503, "database_unavailable")
-            assert response.json["message"] == "The database does not answer. Try again in a moment."
+            assert response.json["message"] == "The database is unavailable. Try again in a moment."
             assert int(response.headers["Retry-After"]) > 0
             assert "WWW-Authenticate" not in response.headers
             assert_closed(response)
