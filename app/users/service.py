@@ -1,10 +1,11 @@
-"""May this administrator go?"""
+"""Checks before a user changes: the last administrator, and the password as a name."""
 
 from sqlalchemy import select, update
 
 from app.data.base import db
 from app.data.statements import execute_write
-from app.users.models import User
+from app.users.models import User, username_key
+from app.users.passwords import place_for_hashing, verify_password
 from app.web.errors import ApiError, Code
 
 
@@ -30,3 +31,15 @@ def keep_an_admin(admins: set[int], *, without: int) -> None:
     """
     if admins == {without}:
         raise ApiError(Code.last_admin)
+
+
+def is_password(user_id: int, name: str) -> bool:
+    """Whether a name, as given or without case, is the user's password.  It counts as no login.
+
+    Raises:
+        ApiError: 503 `overloaded`.
+    """
+    with place_for_hashing():  # for both hashes
+        password_hash = db.session.scalar(select(User.password_hash).where(User.id == user_id))
+        db.session.remove()  # a hash takes long: meanwhile the connection is another request's
+        return any(verify_password(password_hash, spelling) for spelling in {name, username_key(name)})
