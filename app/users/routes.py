@@ -1,5 +1,6 @@
 from typing import Any
 
+from flask import request
 from sqlalchemy import delete, select
 
 from app.auth.service import end_sessions
@@ -11,9 +12,9 @@ from app.tokens.guards import admin_required, fresh_admin_required, fresh_login_
 from app.tokens.locations import clear_cookies
 from app.users.models import User, username_key
 from app.users.schemas import OwnChangesSchema, UserChangesSchema, UserPageArgs, UserPageSchema, UserSchema
-from app.users.service import keep_an_admin, lock_admins
+from app.users.service import is_password, keep_an_admin, lock_admins
 from app.web.blueprint import Blueprint
-from app.web.errors import ApiError, Code
+from app.web.errors import ApiError, Code, invalid
 from app.web.etags import conditional, refuse_mismatch, require_match
 from app.web.fields import MessageSchema
 from app.web.logs import log_event
@@ -74,10 +75,15 @@ def get_me() -> Any:
 @blp.arguments(OwnChangesSchema)
 @conditional
 @blp.response(200, UserSchema)
-@blp.fails(Code.not_found, Code.username_taken)
+@blp.fails(Code.not_found, Code.username_taken, Code.overloaded, Code.too_many_attempts)
 def update_me(changes: dict[str, Any]) -> User:
     """Change your user name."""
     user = get_user_or_404(caller.id)
+    if changes.get("username", user.username) != user.username:
+        refuse_mismatch(_USER, user)  # before the hash: a request that changes nothing must not test passwords
+        if is_password(caller.id, changes["username"], request.remote_addr):
+            raise invalid("json", "username", "This is your password. Choose another name.")
+        user = get_user_or_404(caller.id)  # the hash has given the connection back
     require_match(_USER, user)
     for name, value in changes.items():
         setattr(user, name, value)

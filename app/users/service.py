@@ -1,11 +1,15 @@
-"""Protects the last active administrator."""
+"""Checks before a change of a user: the last administrator, and the password as a name."""
 
 from sqlalchemy import select, update
 
+from app.auth.throttle import attempt_key, reserve_attempt
 from app.data.base import db
 from app.data.statements import write
-from app.users.models import User
+from app.users.models import User, username_key
+from app.users.passwords import hashing_slot, verify_password
 from app.web.errors import ApiError, Code
+
+MIN_PASSWORD_LENGTH = 8  # characters: the smallest value of PASSWORD_MIN_LENGTH
 
 
 def lock_admins() -> set[int]:
@@ -30,3 +34,20 @@ def keep_an_admin(admins: set[int], *, without: int) -> None:
     """
     if admins == {without}:
         raise ApiError(Code.last_admin)
+
+
+def is_password(user_id: int, name: str, address: str | None) -> bool:
+    """Whether a name, as given or case-folded, is the user's password.
+
+    Counts as a login attempt, because a stolen token must not give free guesses.
+
+    Raises:
+        ApiError: 429 `too_many_attempts`, 503 `overloaded`.
+    """
+    if len(name) < MIN_PASSWORD_LENGTH:
+        return False
+    with hashing_slot():  # one slot for both hashes
+        password_hash = db.session.scalar(select(User.password_hash).where(User.id == user_id))
+        db.session.remove()  # give the connection back, because a hash takes long
+        reserve_attempt(attempt_key(f"user {user_id}", address))
+        return any(verify_password(password_hash, spelling) for spelling in {name, username_key(name)})

@@ -163,6 +163,26 @@ class TestUpdateMe:
         assert me(client, user.access_token).json == response.json
         assert log_in(client, "hopper").id == user.id
 
+    @pytest.mark.parametrize("name", ["hopper-lovelace", "Hopper-Lovelace"])
+    def test_not_to_the_password(self, client, name):
+        """The password in any case is no name, and nothing changes."""
+        account = sign_up(client, "grace", "hopper-lovelace")
+
+        response = self.rename(client, account, name)
+
+        assert error(response) == (422, "validation_failed")
+        assert response.json["errors"] == {"json": {"username": ["This is your password. Choose another name."]}}
+        assert me(client, account.access_token).json["username"] == "grace"
+
+    def test_a_mismatch_tells_nothing_about_the_password(self, client):
+        """A request that cannot rename is a 412, whether the name is the password or not."""
+        account = sign_up(client, "grace", "hopper-lovelace")
+        headers = {**account.headers, "If-Match": '"another"'}
+
+        response = client.patch(f"{API}/users/me", headers=headers, json={"username": "hopper-lovelace"})
+
+        assert error(response) == (412, "precondition_failed")
+
     def test_one_may_change_the_case_of_ones_own(self, client, user):
         """A name does not stand in its own way."""
         assert self.rename(client, user, "GRACE").json["username"] == "GRACE"
