@@ -1,11 +1,11 @@
 from typing import Any
 
-from sqlalchemy import delete, select
+from sqlalchemy import bindparam, delete, select
 
 from app.auth.service import end_sessions
 from app.data.base import db
 from app.data.errors import unique_or
-from app.data.statements import write
+from app.data.statements import ESCAPE, like_pattern, write
 from app.tokens.caller import caller
 from app.tokens.guards import admin_required, fresh_admin_required, fresh_login_required, login_required, switched_on
 from app.tokens.locations import clear_cookies
@@ -17,13 +17,17 @@ from app.web.errors import ApiError, Code
 from app.web.etags import conditional, refuse_mismatch, require_match
 from app.web.fields import MessageSchema
 from app.web.logs import log_event
-from app.web.pages import PAGE_HEADERS, read_page
+from app.web.pages import PAGE_HEADERS, Listing
 
 blp = Blueprint("users", __name__, url_prefix="/api/v1/users", description="Accounts.")
 
 _USER = UserSchema()
 _users = User.__table__.c  # columns make rows, not objects
-_USERS = select(_users.id, _users.username, _users.is_admin, _users.is_active, _users.created_at, _users.updated_at)
+LISTING = Listing(
+    select(_users.id, _users.username, _users.is_admin, _users.is_active, _users.created_at, _users.updated_at),
+    orders={"id": (_users.id,)},
+    filters={"q": _users.username_key.like(bindparam("q"), escape=ESCAPE)},
+)
 
 
 def get_user_or_404(user_id: int) -> User:
@@ -39,10 +43,9 @@ def get_user_or_404(user_id: int) -> User:
 @blp.response(200, UserPageSchema, headers=PAGE_HEADERS)
 def list_users(args: dict[str, Any]) -> Any:
     """List the users.  Administrators only."""
-    users = _USERS
-    if q := args.pop("q", None):
-        users = users.where(_users.username_key.contains(username_key(q), autoescape=True))
-    page = read_page(users, _users.id, **args)
+    if q := args.pop("q", ""):
+        args["q"] = like_pattern(username_key(q))
+    page = LISTING.read(args)
     return {"users": page.rows, "next_cursor": page.next_cursor}, page.headers
 
 
