@@ -115,21 +115,21 @@ def _run_alone(statement: Executable, values: Mapping[str, Any] | None, outcome:
         return found
 
 
-def rows_behind(
-    dialect: str, columns: Sequence[Any], place: Sequence[BindParameter[Any]], *, descending: bool
+def rows_after(
+    dialect: str, columns: Sequence[Any], position: Sequence[BindParameter[Any]], *, descending: bool
 ) -> ColumnElement[bool]:
-    """Whether a row comes behind a place in the order of the columns, so written that an index on them is used.
+    """Whether a row comes after a position in the order of the columns.
 
     Args:
-        dialect: MariaDB and MySQL find no range in a comparison of rows; the others find none in the long form.
+        dialect: MariaDB and MySQL use an index only for the long form, the others only for a comparison of rows.
         columns: of an index, in its order.
-        place: a bound parameter for each column.
-        descending: whether the greater ones come first.
+        position: a bound parameter for each column.
+        descending: whether greater values come first.
     """
-    pairs = list(zip(columns, place, strict=True))
+    pairs = list(zip(columns, position, strict=True))
     if dialect not in ("mysql", "mariadb"):
-        here, there = tuple_(*columns), tuple_(*place)
-        return here < there if descending else here > there
+        row, bound_row = tuple_(*columns), tuple_(*position)
+        return row < bound_row if descending else row > bound_row
     return or_(
         *(
             and_(*(column == value for column, value in pairs[:length]), last < bound if descending else last > bound)
@@ -138,11 +138,11 @@ def rows_behind(
     )
 
 
-ESCAPE = "/"  # in patterns; a backslash means something else to every database
+ESCAPE = "/"  # in patterns; each database reads a backslash differently
 
 
-def part(text: str) -> str:
-    """The pattern of whatever has the text somewhere in it, for `LIKE … ESCAPE`."""
+def like_pattern(text: str) -> str:
+    """The pattern of `LIKE … ESCAPE` for every value that contains the text."""
     for special in (ESCAPE, "%", "_"):
         text = text.replace(special, ESCAPE + special)
     return f"%{text}%"

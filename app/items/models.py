@@ -1,5 +1,6 @@
 from datetime import datetime
 from decimal import Decimal
+from typing import Any
 
 from sqlalchemy import CheckConstraint, ForeignKey, Index, String, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column, validates
@@ -25,10 +26,10 @@ class Item(Base):
     __table_args__ = (
         UniqueConstraint("name"),
         CheckConstraint("price >= 0", name="price_not_negative"),
-        # For each order of the listing the columns of its cursor; the one of `id` and of `name` are there already.
+        # For each of ORDERS; `id` and `name` have an index already.
         Index(None, "price", "id"),
         Index(None, "created_at", "id"),
-        # And for each order of one owner's items.
+        # For each of ORDERS among one owner's items.
         Index(None, "owner_id", "id"),
         Index(None, "owner_id", "name"),
         Index(None, "owner_id", "price", "id"),
@@ -49,3 +50,13 @@ class Item(Base):
     def _keep_key(self, _name: str, name: str) -> str:
         self.name_key = name_key(name)
         return name
+
+
+_items = Item.__table__.c  # columns make rows, not objects
+# The orders of the listing.  The last column of each is unique; an index has the same columns.
+ORDERS: dict[str, tuple[Any, ...]] = {
+    "id": (_items.id,),
+    "name": (_items.name,),
+    "price": (_items.price, _items.id),
+    "created_at": (_items.created_at, _items.id),
+}

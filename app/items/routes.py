@@ -1,14 +1,13 @@
-from functools import cache
 from typing import Any
 
 from flask import Response, jsonify, url_for
-from sqlalchemy import Select, bindparam, delete, select
+from sqlalchemy import bindparam, delete, select
 
 from app.data.base import db
 from app.data.errors import unique_or
-from app.data.statements import ESCAPE, insert, part, write
+from app.data.statements import ESCAPE, insert, like_pattern, write
 from app.idempotency.guards import idempotent
-from app.items.models import Item, name_key
+from app.items.models import ORDERS, Item, name_key
 from app.items.schemas import (
     ItemChangesSchema,
     ItemNamePageSchema,
@@ -23,7 +22,7 @@ from app.web.blueprint import Blueprint
 from app.web.errors import ApiError, Code
 from app.web.etags import CREATED_HEADERS, conditional, created, require_match
 from app.web.fields import MessageSchema
-from app.web.pages import PAGE_HEADERS, read_page
+from app.web.pages import PAGE_HEADERS, Listing
 from app.web.request import query
 
 blp = Blueprint("items", __name__, url_prefix="/api/v1/items", description="Things with a price.")
@@ -32,17 +31,20 @@ _ITEM = ItemSchema()
 _PAGE = ItemPageSchema()
 _NAME_PAGE = ItemNamePageSchema()
 _items = Item.__table__.c  # columns make rows, not objects
-_NAMES = select(_items.id, _items.name)
-_ITEMS = select(
-    _items.id, _items.name, _items.description, _items.price, _items.owner_id, _items.created_at, _items.updated_at
-)
-# For each order its columns, the last of them unique; there is an index for each.
-_ORDERS: dict[str, tuple[Any, ...]] = {
-    "id": (_items.id,),
-    "name": (_items.name,),
-    "price": (_items.price, _items.id),
-    "created_at": (_items.created_at, _items.id),
+_FILTERS = {
+    "q": _items.name_key.like(bindparam("q"), escape=ESCAPE),
+    "owner": _items.owner_id == bindparam("owner"),
+    "min_price": _items.price >= bindparam("min_price"),
+    "max_price": _items.price <= bindparam("max_price"),
 }
+LISTING = Listing(
+    select(
+        _items.id, _items.name, _items.description, _items.price, _items.owner_id, _items.created_at, _items.updated_at
+    ),
+    orders=ORDERS,
+    filters=_FILTERS,
+)
+NAMES = Listing(select(_items.id, _items.name), orders=ORDERS, filters=_FILTERS)
 
 
 def get_item_or_404(item_id: int) -> Item:
@@ -53,24 +55,10 @@ def get_item_or_404(item_id: int) -> Item:
 
 
 def _asks_for_more_than_names() -> bool:
-    """Whether a stranger could find the prices out by it."""
+    """Whether the query would tell a stranger about prices or owners."""
     asked = query()
     orders = {order.removeprefix("-") for order in asked.getlist("sort")}
     return bool({"owner", "min_price", "max_price"} & asked.keys() or {"price", "created_at"} & orders)
-
-
-_FILTERS = {
-    "q": _items.name_key.like(bindparam("q"), escape=ESCAPE),
-    "owner": _items.owner_id == bindparam("owner"),
-    "min_price": _items.price >= bindparam("min_price"),
-    "max_price": _items.price <= bindparam("max_price"),
-}
-
-
-@cache
-def _filtered(items: Select[*tuple[Any, ...]], *names: str) -> Select[*tuple[Any, ...]]:
-    """Made once for each combination: see `read_page`."""
-    return items.where(*(_FILTERS[name] for name in names))
 
 
 @blp.get("")
@@ -80,16 +68,12 @@ def _filtered(items: Select[*tuple[Any, ...]], *names: str) -> Select[*tuple[Any
 @blp.response(200, {"oneOf": [ItemPageSchema, ItemNamePageSchema]}, headers=PAGE_HEADERS)
 def list_items(args: dict[str, Any]) -> tuple[Response, dict[str, str]]:
     """List the items.  Without a token: their names, by `id` or `name`, with no filter but `q`."""
-    page_args = {name: args.pop(name) for name in ("limit", "cursor") if name in args}
-    sort: str = args.pop("sort")
     if q := args.pop("q", ""):
-        args["q"] = part(name_key(q))
+        args["q"] = like_pattern(name_key(q))
     if args.get("owner") == "me":
         args["owner"] = caller.id
     anonymous = is_anonymous()
-    items = _filtered(_NAMES if anonymous else _ITEMS, *sorted(args))
-    keys = _ORDERS[sort.removeprefix("-")]
-    page = read_page(items, *keys, values=args, descending=sort.startswith("-"), **page_args)
+    page = (NAMES if anonymous else LISTING).read(args)
     answer: dict[str, Any] = {"items": page.rows, "next_cursor": page.next_cursor}
     if anonymous:
         body = _NAME_PAGE.dump(answer | {"message": "More data available if you log in."})

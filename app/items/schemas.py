@@ -1,12 +1,10 @@
 from marshmallow import Schema, fields
-from marshmallow.validate import OneOf
 
-from app.items.models import DESCRIPTION_LENGTH, NAME_LENGTH
-from app.web.fields import Amount, NextCursor, Owner, PageArgs, RowSchema, Text, Timestamp
+from app.items.models import DESCRIPTION_LENGTH, NAME_LENGTH, ORDERS
+from app.web.fields import Amount, NextCursor, Owner, PageArgs, RowSchema, Sort, Text, Timestamp
 
 _NAME = {"examples": ["Brass padlock"]}
 _DESCRIPTION = {"examples": ["Opens with two keys."]}
-ORDERS = ("id", "-id", "name", "-name", "price", "-price", "created_at", "-created_at")
 
 
 class ItemPageArgs(PageArgs):
@@ -14,9 +12,7 @@ class ItemPageArgs(PageArgs):
     owner = Owner()
     min_price = Amount()
     max_price = Amount()
-    sort = fields.String(
-        load_default="id", validate=OneOf(ORDERS), metadata={"description": "With `-` the other way round."}
-    )
+    sort = Sort(ORDERS)
 
 
 class NewItemSchema(Schema):

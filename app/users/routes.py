@@ -1,12 +1,12 @@
 from typing import Any
 
 from flask import request
-from sqlalchemy import delete, select
+from sqlalchemy import bindparam, delete, select
 
 from app.auth.service import end_sessions
 from app.data.base import db
 from app.data.errors import unique_or
-from app.data.statements import write
+from app.data.statements import ESCAPE, like_pattern, write
 from app.tokens.caller import caller
 from app.tokens.guards import admin_required, fresh_admin_required, fresh_login_required, login_required, switched_on
 from app.tokens.locations import clear_cookies
@@ -18,13 +18,17 @@ from app.web.errors import ApiError, Code, invalid
 from app.web.etags import conditional, refuse_mismatch, require_match
 from app.web.fields import MessageSchema
 from app.web.logs import log_event
-from app.web.pages import PAGE_HEADERS, read_page
+from app.web.pages import PAGE_HEADERS, Listing
 
 blp = Blueprint("users", __name__, url_prefix="/api/v1/users", description="Accounts.")
 
 _USER = UserSchema()
 _users = User.__table__.c
-_USERS = select(*_USER.columns(User))
+LISTING = Listing(
+    select(*_USER.columns(User)),
+    orders={"id": (_users.id,)},
+    filters={"q": _users.username_key.like(bindparam("q"), escape=ESCAPE)},
+)
 
 
 def get_user_or_404(user_id: int) -> User:
@@ -40,10 +44,9 @@ def get_user_or_404(user_id: int) -> User:
 @blp.response(200, UserPageSchema, headers=PAGE_HEADERS)
 def list_users(args: dict[str, Any]) -> Any:
     """List the users.  Administrators only."""
-    users = _USERS
-    if q := args.pop("q", None):
-        users = users.where(_users.username_key.contains(username_key(q), autoescape=True))
-    page = read_page(users, _users.id, **args)
+    if q := args.pop("q", ""):
+        args["q"] = like_pattern(username_key(q))
+    page = LISTING.read(args)
     return {"users": page.rows, "next_cursor": page.next_cursor}, page.headers
 
 

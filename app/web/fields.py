@@ -1,7 +1,7 @@
 """The field types and schemas that features share."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from decimal import Decimal
 from functools import partial
@@ -214,3 +214,13 @@ class PageArgs(Schema):
 
     limit = QueryInteger(load_default=20, validate=Range(min=1, max=100))
     cursor = fields.String(metadata={"description": "`next_cursor` of the page before."})
+
+
+class Sort(fields.String):
+    """The name of an order, with `-` for descending.  The first order is the default."""
+
+    def __init__(self, orders: Iterable[str]) -> None:
+        names = [f"{sign}{order}" for order in orders for sign in ("", "-")]
+        super().__init__(
+            load_default=names[0], validate=OneOf(names), metadata={"description": "With `-` the other way round."}
+        )

@@ -10,10 +10,10 @@ from urllib.parse import urlencode
 
 from flask import Flask, current_app, request
 from itsdangerous import BadData, URLSafeSerializer
-from sqlalchemy import Integer, Select, bindparam
+from sqlalchemy import ColumnElement, Integer, Select, bindparam
 
 from app.data.base import db
-from app.data.statements import read, rows_behind
+from app.data.statements import read, rows_after
 from app.data.types import Money, UTCDateTime
 from app.web.errors import ApiError, invalid
 from app.web.request import query
@@ -25,7 +25,8 @@ PAGE_HEADERS = {
         "example": '</api/v1/items?cursor=…>; rel="next"',
     }
 }
-_ROWS, _PLACE = "page_rows", "page_place_"  # names of bound parameters
+_ROWS, _POSITION = "page_rows", "page_position_"  # names of bound parameters
+STATEMENTS = 256  # that a listing keeps
 NOT_A_CURSOR = "Not a cursor of this listing and order."
 _READERS: dict[type, Any] = {Money: Decimal, UTCDateTime: datetime.fromisoformat}  # whatever else there is, JSON has
 
@@ -53,6 +54,54 @@ class Page(NamedTuple):
         return {"Link": f'<{request.path}?{next_query}>; rel="next"'}
 
 
+class Listing:
+    """The pages of one statement, in declared orders and with declared filters.
+
+    It builds the statement of each combination once: that is a third of what
+    the query costs.
+    """
+
+    def __init__(
+        self,
+        statement: Select[*tuple[Any, ...]],
+        *,
+        orders: Mapping[str, tuple[Any, ...]],
+        filters: Mapping[str, ColumnElement[bool]] | None = None,
+    ) -> None:
+        """Declare a listing.
+
+        Args:
+            statement: selects the columns, those of every order among them, without order or limit.
+            orders: the columns of each order, by the name that `sort` has.  They are never null, the last one is
+                unique, and an index on them makes every page cost the same.  The first order is the default.
+            filters: a condition for each argument, with a bound parameter of the argument's name.
+        """
+        self.statement = statement
+        self.orders = orders
+        self.filters = filters or {}
+        self.build = lru_cache(maxsize=STATEMENTS)(self._build)
+
+    def read(self, args: Mapping[str, Any]) -> Page:
+        """The page that the arguments of a `PageArgs` ask for.
+
+        Args:
+            args: `limit`, `cursor`, `sort`, and values for filters.
+
+        Raises:
+            ApiError: 422, where the cursor belongs to another listing or order.
+        """
+        values = dict(args)
+        cursor, sort = values.pop("cursor", None), values.pop("sort", next(iter(self.orders)))
+        rows = values.pop("limit") + 1
+        keys, descending = self.orders[sort.removeprefix("-")], sort.startswith("-")
+        options = {"is_first": cursor is None, "descending": descending, "dialect": db.engine.dialect.name}
+        statement = self.build(tuple(sorted(values)), keys, **options)
+        return _page(statement, keys, {**values, _ROWS: rows}, cursor, descending=descending)
+
+    def _build(self, filters: tuple[str, ...], keys: tuple[Any, ...], **options: Any) -> Select[*tuple[Any, ...]]:
+        return _ordered(self.statement.where(*(self.filters[name] for name in filters)), keys, **options)
+
+
 def read_page(
     statement: Select[*tuple[Any, ...]],
     *keys: Any,
@@ -61,41 +110,53 @@ def read_page(
     cursor: str | None = None,
     descending: bool = False,
 ) -> Page:
-    """The rows behind the cursor, in the order of `keys`.
+    """The page of a statement that is built for this request.
+
+    A `Listing` costs less where the statement is known before.
 
     Args:
-        statement: selects the rows, the columns of `keys` among them, without order or limit. What is made of it is
-            kept as long as it is: a statement that is made once saves a third of what the query costs.
+        statement: selects the rows, the columns of `keys` among them, without order or limit.
         keys: columns that are never null, the last of them unique; an index on them makes every page cost the same.
         values: of the statement's bound parameters.
         limit: rows of a page.
         cursor: `next_cursor` of the page before.
-        descending: the other way round.
+        descending: greater values first.
 
     Raises:
-        ApiError: 422, where the cursor is not one of ours, or one of another listing or order.
+        ApiError: 422, where the cursor belongs to another listing or order.
     """
-    order = [keys[0].expression.table.name, *(key.key for key in keys), descending]
-    parameters = {**(values or {}), _ROWS: limit + 1}
-    if cursor is not None:
-        places = zip(keys, _decode(cursor, order, keys), strict=True)
-        parameters |= {_PLACE + key.key: place for key, place in places}
     dialect = db.engine.dialect.name
-    ordered = _ordered(statement, keys, behind=cursor is not None, descending=descending, dialect=dialect)
-    found = read(ordered, parameters)
+    ordered = _ordered(statement, keys, is_first=cursor is None, descending=descending, dialect=dialect)
+    return _page(ordered, keys, {**(values or {}), _ROWS: limit + 1}, cursor, descending=descending)
+
+
+def _page(
+    statement: Select[*tuple[Any, ...]],
+    keys: tuple[Any, ...],
+    parameters: dict[str, Any],
+    cursor: str | None,
+    *,
+    descending: bool,
+) -> Page:
+    """Read one row more than the page has, which tells whether there is a next page."""
+    order = [keys[0].expression.table.name, *(key.key for key in keys), descending]
+    limit = parameters[_ROWS] - 1
+    if cursor is not None:
+        position = _decode(cursor, order, keys)
+        parameters |= {_POSITION + key.key: value for key, value in zip(keys, position, strict=True)}
+    found = read(statement, parameters)
     names = found[0]._fields if found else ()
     rows = [dict(zip(names, row, strict=True)) for row in found[:limit]]
-    more = len(found) > limit
-    return Page(rows, _encode(order, [rows[-1][key.key] for key in keys]) if more else None)
+    has_more = len(found) > limit
+    return Page(rows, _encode(order, [rows[-1][key.key] for key in keys]) if has_more else None)
 
 
-@lru_cache(maxsize=128)
 def _ordered(
-    statement: Select[*tuple[Any, ...]], keys: tuple[Any, ...], *, behind: bool, descending: bool, dialect: str
+    statement: Select[*tuple[Any, ...]], keys: tuple[Any, ...], *, is_first: bool, descending: bool, dialect: str
 ) -> Select[*tuple[Any, ...]]:
-    if behind:
-        place = [bindparam(_PLACE + key.key, type_=key.type) for key in keys]
-        statement = statement.where(rows_behind(dialect, keys, place, descending=descending))
+    if not is_first:
+        position = [bindparam(_POSITION + key.key, type_=key.type) for key in keys]
+        statement = statement.where(rows_after(dialect, keys, position, descending=descending))
     return statement.order_by(*(key.desc() if descending else key for key in keys)).limit(
         bindparam(_ROWS, type_=Integer)
     )
@@ -108,22 +169,22 @@ def _signer(secrets: tuple[bytes, ...]) -> URLSafeSerializer:
     return URLSafeSerializer(list(secrets), salt="cursor", signer_kwargs=options)
 
 
-def _encode(order: list[Any], place: list[Any]) -> str:
-    written = [value if isinstance(value, int | str) else str(value) for value in place]
+def _encode(order: list[Any], position: list[Any]) -> str:
+    written = [value if isinstance(value, int | str) else str(value) for value in position]
     return str(_signer(current_app.extensions["cursor_secrets"]()).dumps([order, written]))
 
 
 def _decode(cursor: str, order: list[Any], keys: tuple[Any, ...]) -> list[Any]:
     try:
-        its_order, place = _signer(current_app.extensions["cursor_secrets"]()).loads(cursor)
+        signed_order, position = _signer(current_app.extensions["cursor_secrets"]()).loads(cursor)
     except BadData:
         raise _not_a_cursor() from None
-    if its_order != order:
+    if signed_order != order:
         raise _not_a_cursor()
-    return [_READERS.get(type(key.type), _as_it_is)(written) for key, written in zip(keys, place, strict=True)]
+    return [_READERS.get(type(key.type), _unchanged)(written) for key, written in zip(keys, position, strict=True)]
 
 
-def _as_it_is(value: Any) -> Any:
+def _unchanged(value: Any) -> Any:
     return value
 
 

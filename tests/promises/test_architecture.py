@@ -231,7 +231,8 @@ class TestAddAResource:
                 contents.write_text(re.sub(r"^BLUEPRINTS = .*\n", text, contents.read_text(), flags=re.MULTILINE))
 
         self.flask(tmp_path, "db", "upgrade")
-        self.flask(tmp_path, "db", "migrate", "--rev-id", "0004", "-m", "orders")
+        number = self.next_number(tmp_path / "migrations" / "versions")
+        self.flask(tmp_path, "db", "migrate", "--rev-id", number, "-m", "Add orders.")
         self.flask(tmp_path, "db", "upgrade")
         self.flask(tmp_path, "db", "check")
         answer = subprocess.run(
@@ -241,6 +242,20 @@ class TestAddAResource:
 
         assert answer.stderr == ""
         assert answer.stdout.splitlines()[-1] == "201 404 422 401 [3] ['get', 'post']"
+
+    def test_obeys_the_law_of_imports(self, blocks):
+        """Each file of the page imports from its own layer or from lower ones."""
+        for kind, path, text in blocks:
+            if kind == "file":
+                importer = path.removesuffix(".py").replace("/", ".")
+                modules = {node.module for node in ast.walk(ast.parse(text)) if isinstance(node, ast.ImportFrom)}
+                ours = sorted(module for module in modules if module.startswith("app."))
+                assert [reason for module in ours if (reason := why_not(importer, module))] == []
+
+    def next_number(self, versions):
+        """The next free number of a migration, as the page asks for it."""
+        numbers = [int(found[0]) for path in versions.glob("*.py") if (found := re.match(r"\d+", path.name))]
+        return f"{max(numbers) + 1:04}"
 
     def flask(self, folder, *words):
         command = [sys.executable, "-W", "error", "-m", "flask", "--app", "wsgi", *words]

@@ -1,16 +1,20 @@
 """Listings page by page: in every order, whatever comes and goes, and at the same cost on every page."""
 
+import gc
 import json
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import _lru_cache_wrapper
 
 import pytest
-from sqlalchemy import event, insert, text, update
+from sqlalchemy import event, insert, select, text, update
 
 from app.data.base import db
 from app.data.types import utcnow
 from app.items.models import Item, name_key
+from app.items.routes import LISTING
 from app.tokens.key_set import activate_key, generate_key, retire_key
+from app.web.pages import STATEMENTS, read_page
 from support.api import API, error
 
 BEGAN = datetime(2026, 3, 1, tzinfo=UTC)
@@ -348,3 +352,36 @@ def test_users_have_signed_cursors_too(client, as_user, as_admin):
     assert rest.status_code == 200
     assert rest.json["users"][0]["id"] > page["users"][0]["id"]
     assert json.dumps(page["users"]) != json.dumps(rest.json["users"])
+
+
+def cache_sizes():
+    """How many results each cache of the program keeps."""
+    wrappers = [found for found in gc.get_objects() if isinstance(found, _lru_cache_wrapper)]
+    return [(found, found.cache_info().currsize) for found in wrappers if found.__module__.startswith("app.")]
+
+
+def test_a_search_leaves_every_cache_as_it_was(client, as_admin):
+    """Different texts share one statement: nothing is added, and so nothing is evicted."""
+    client.get(f"{API}/users?q=first", headers=as_admin)
+    before = cache_sizes()
+
+    for number in range(200):
+        assert client.get(f"{API}/users?q=u{number}", headers=as_admin).status_code == 200
+
+    assert len(before) > 2
+    assert cache_sizes() == before
+
+
+def test_a_statement_of_one_request_fills_no_cache(app):
+    """`read_page` keeps nothing of a statement."""
+    with app.app_context():
+        read_page(select(Item.id), Item.id, limit=1)
+        before = cache_sizes()
+        read_page(select(Item.id).where(Item.name == "Lamp"), Item.id, limit=1)
+
+        assert cache_sizes() == before
+
+
+def test_a_listing_keeps_a_bounded_number_of_statements():
+    """A client cannot fill the memory with combinations of filters."""
+    assert LISTING.build.cache_info().maxsize == STATEMENTS
