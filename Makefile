@@ -14,10 +14,10 @@ EXTRAS := --extra metrics --extra traces
 export PORT
 
 .DEFAULT_GOAL := help
-.PHONY: help install run dev test coverage faults bench check lint format types drift migrate tour lock clean
+.PHONY: help install run dev test test-fast coverage faults bench check lint format types drift migrate tour lock clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 install: .venv/server ## Install everything a server needs into .venv
 
@@ -29,6 +29,9 @@ dev: install migrate ## Install, migrate, and serve on the same port, reloading 
 
 test: .venv/dev ## Install what tests need, and run them
 	$(BIN)/pytest -n auto
+
+test-fast: .venv/dev ## Run the tests of features and promises on SQLite alone (half a minute)
+	TEST_DATABASES=sqlite $(BIN)/pytest -n auto -m "not programs" tests/features tests/promises
 
 coverage: .venv/dev ## Run the tests, and say what they leave out (takes twice as long)
 	$(BIN)/pytest -n auto --cov

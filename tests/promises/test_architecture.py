@@ -213,6 +213,7 @@ class TestAddAResource:
         assert [path for path, _text in edits] == ["app/__init__.py"] * 2
         assert all(text.count("\n") == 1 for _path, text in edits)
 
+    @pytest.mark.programs
     def test_works(self, blocks, tmp_path):
         """The new resource is migrated, documented and served."""
         for name in ("app", "migrations", "config.py", "config_rules.py", "wsgi.py"):

@@ -363,6 +363,7 @@ class TestDotEnv:
         assert load_config().REFRESH_GRACE == 10
 
 
+@pytest.mark.programs
 @pytest.mark.parametrize(
     ("name", "value"),
     [

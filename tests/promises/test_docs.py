@@ -195,6 +195,7 @@ def execute(page, method, path, body=None, **query):
     return response.request.all_headers(), response.status, shown
 
 
+@pytest.mark.programs
 class TestInABrowser:
     def test_a_wrong_password_is_told(self, page):
         """In the words of the API."""

@@ -2,8 +2,9 @@
 
 import pytest
 
-from support.api import API, PASSWORD, bearer, claims, refresh
+from support.api import API, bearer, claims, refresh
 from support.contract import documented
+from support.routes import assert_same, tables
 
 CALLERS = ("nobody", "user", "other", "admin", "refresh", "revoked", "stale")
 
@@ -20,46 +21,10 @@ ANSWERS = {
     "last": (409, "last_admin"),
 }
 
-CREDENTIALS = {"username": "grace", "password": PASSWORD}
-NEWCOMER = {"username": "newcomer", "password": PASSWORD}
-CHANGE = {"current_password": PASSWORD, "new_password": "another long one"}
-
+# The tables stand in tests/features/*/routes.py.
 # `user` is the owner of the session, the account and the item that the paths name.
 # `stale` is the same user by a token from a refresh; `admin` is fresh, and the only one.
-#                                           nobody user other admin refresh revoked stale
-MATRIX = {
-    ("GET", "/"): (None, "200", "200", "200", "200", "200", "200", "200"),
-    ("GET", "/openapi.json"): (None, "200", "200", "200", "200", "200", "200", "200"),
-    ("GET", "/docs"): (None, "200", "200", "200", "200", "200", "200", "200"),
-    ("GET", "/docs/<name>"): (None, "200", "200", "200", "200", "200", "200", "200"),
-    ("GET", "/.well-known/jwks.json"): (None, "200", "200", "200", "200", "200", "200", "200"),
-    ("GET", "/health/live"): (None, "200", "200", "200", "200", "200", "200", "200"),
-    ("GET", "/health/ready"): (None, "200", "200", "200", "200", "200", "200", "200"),
-    ("POST", f"{API}/auth/register"): (NEWCOMER, "201", "201", "201", "201", "201", "201", "201"),
-    ("POST", f"{API}/auth/login"): (CREDENTIALS, "200", "200", "200", "200", "200", "200", "200"),
-    ("POST", f"{API}/auth/fresh-login"): (CREDENTIALS, "200", "200", "200", "200", "200", "200", "200"),
-    ("POST", f"{API}/auth/refresh"): (None, "who", "bad", "bad", "bad", "200", "bad", "bad"),
-    ("POST", f"{API}/auth/logout"): (None, "who", "200", "200", "200", "bad", "dead", "200"),
-    ("POST", f"{API}/auth/logout/access"): (None, "who", "200", "200", "200", "bad", "dead", "200"),
-    ("POST", f"{API}/auth/logout/refresh"): (None, "who", "bad", "bad", "bad", "200", "bad", "bad"),
-    ("PUT", f"{API}/auth/password"): (CHANGE, "who", "200", "200", "200", "bad", "dead", "old"),
-    ("GET", f"{API}/auth/sessions"): (None, "who", "200", "200", "200", "bad", "dead", "200"),
-    ("DELETE", f"{API}/auth/sessions"): (None, "who", "200", "200", "200", "bad", "dead", "200"),
-    ("DELETE", f"{API}/auth/sessions/<uuid:session_id>"): (None, "who", "200", "404", "404", "bad", "dead", "200"),
-    ("GET", f"{API}/users"): (None, "who", "adm", "adm", "200", "bad", "dead", "adm"),
-    ("DELETE", f"{API}/users"): (None, "who", "adm", "adm", "200", "bad", "dead", "adm"),
-    ("GET", f"{API}/users/me"): (None, "who", "200", "200", "200", "bad", "dead", "200"),
-    ("PATCH", f"{API}/users/me"): ({"username": "renamed"}, "who", "200", "200", "200", "bad", "dead", "200"),
-    ("DELETE", f"{API}/users/me"): (None, "who", "200", "200", "last", "bad", "dead", "old"),
-    ("GET", f"{API}/users/<int:user_id>"): (None, "who", "200", "own", "200", "bad", "dead", "200"),
-    ("PATCH", f"{API}/users/<int:user_id>"): ({"is_active": True}, "who", "adm", "adm", "200", "bad", "dead", "adm"),
-    ("DELETE", f"{API}/users/<int:user_id>"): (None, "who", "adm", "adm", "200", "bad", "dead", "adm"),
-    ("GET", f"{API}/items"): (None, "200", "200", "200", "200", "bad", "dead", "200"),
-    ("POST", f"{API}/items"): ({"name": "New", "price": "1"}, "who", "201", "201", "201", "bad", "dead", "old"),
-    ("GET", f"{API}/items/<int:item_id>"): (None, "who", "200", "200", "200", "bad", "dead", "200"),
-    ("PATCH", f"{API}/items/<int:item_id>"): ({"price": "2"}, "who", "200", "own", "200", "bad", "dead", "200"),
-    ("DELETE", f"{API}/items/<int:item_id>"): (None, "who", "adm", "adm", "200", "bad", "dead", "adm"),
-}
+MATRIX = tables("POLICY")
 
 UNDOCUMENTED = ("/openapi.json", "/docs/<name>")  # the document itself, and what its page is made of
 
@@ -71,7 +36,7 @@ def routes(app):
 
 def test_every_route_is_in_the_matrix(app):
     """A route that nobody has decided about is a failure, and so is a row without a route."""
-    assert routes(app) == MATRIX.keys()
+    assert_same(routes(app), MATRIX, (None, *CALLERS))
 
 
 def fill_in(path, user, lamp):

@@ -237,6 +237,7 @@ class TestWhere:
             for one in (connection, left, None):
                 assert self.ask(visitor, one, **pretended).status_code == 404
 
+    @pytest.mark.programs
     def test_not_at_all_unless_asked_for(self):
         """Nor is any package of theirs loaded, or of the traces."""
         seen = "import sys, wsgi; print([m for m in sys.modules if m.startswith(('prometheus', 'opentelemetry'))])"

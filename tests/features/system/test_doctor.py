@@ -173,6 +173,7 @@ class TestSick:
         assert "TRUSTED_HOSTS" in checks["hosts"]["fix"]
         assert code == 0
 
+    @pytest.mark.programs
     def test_settings_that_cannot_be_used(self):
         """Each is named with its fix and without its value, though no application can be made of them."""
         env = {
@@ -203,6 +204,7 @@ class TestSick:
             "name": "settings", "status": "failure", "message": "JWT_SECRET_KEY is not set", "fix": "make one",
         }  # fmt: skip
 
+    @pytest.mark.programs
     def test_other_commands_refuse_such_settings(self):
         """In one line."""
         env = {"PATH": os.environ["PATH"], "APP_ENV": "production", "FLASK_SKIP_DOTENV": "1"}

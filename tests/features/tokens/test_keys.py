@@ -273,6 +273,7 @@ class TestFile:
         with pytest.raises(KeySetError, match="chmod 600"):
             read_key_set(path)
 
+    @pytest.mark.programs
     @pytest.mark.parametrize("broken", ["missing", "open", "malformed", "a folder"])
     def test_that_is_broken_lets_no_server_start(self, path, broken):
         """One line that names the setting, and what to do."""
@@ -290,6 +291,7 @@ class TestFile:
         assert run.stderr.startswith("latchkey cannot start: JWT_KEYSET: ")
         assert run.stderr.count("\n") == 1
 
+    @pytest.mark.programs
     def test_is_enough_in_production(self, path):
         """With a key set no JWT_SECRET_KEY is needed."""
         add_key(path)

@@ -1,0 +1,36 @@
+"""Who may call the routes of auth, and how many statements each sends."""
+
+from support.api import API, PASSWORD
+
+CREDENTIALS = {"username": "grace", "password": PASSWORD}
+NEWCOMER = {"username": "newcomer", "password": PASSWORD}
+CHANGE = {"current_password": PASSWORD, "new_password": "another long one"}
+
+#   body, then: nobody user other admin refresh revoked stale
+POLICY = {
+    ("POST", f"{API}/auth/register"): (NEWCOMER, "201", "201", "201", "201", "201", "201", "201"),
+    ("POST", f"{API}/auth/login"): (CREDENTIALS, "200", "200", "200", "200", "200", "200", "200"),
+    ("POST", f"{API}/auth/fresh-login"): (CREDENTIALS, "200", "200", "200", "200", "200", "200", "200"),
+    ("POST", f"{API}/auth/refresh"): (None, "who", "bad", "bad", "bad", "200", "bad", "bad"),
+    ("POST", f"{API}/auth/logout"): (None, "who", "200", "200", "200", "bad", "dead", "200"),
+    ("POST", f"{API}/auth/logout/access"): (None, "who", "200", "200", "200", "bad", "dead", "200"),
+    ("POST", f"{API}/auth/logout/refresh"): (None, "who", "bad", "bad", "bad", "200", "bad", "bad"),
+    ("PUT", f"{API}/auth/password"): (CHANGE, "who", "200", "200", "200", "bad", "dead", "old"),
+    ("GET", f"{API}/auth/sessions"): (None, "who", "200", "200", "200", "bad", "dead", "200"),
+    ("DELETE", f"{API}/auth/sessions"): (None, "who", "200", "200", "200", "bad", "dead", "200"),
+    ("DELETE", f"{API}/auth/sessions/<uuid:session_id>"): (None, "who", "200", "404", "404", "bad", "dead", "200"),
+}
+
+STATEMENTS = {
+    ("POST", f"{API}/auth/register"): 3,
+    ("POST", f"{API}/auth/login"): 5,
+    ("POST", f"{API}/auth/fresh-login"): 4,
+    ("POST", f"{API}/auth/refresh"): 2,
+    ("POST", f"{API}/auth/logout"): 2,
+    ("POST", f"{API}/auth/logout/access"): 2,
+    ("POST", f"{API}/auth/logout/refresh"): 3,
+    ("PUT", f"{API}/auth/password"): 8,
+    ("GET", f"{API}/auth/sessions"): 2,
+    ("DELETE", f"{API}/auth/sessions"): 2,
+    ("DELETE", f"{API}/auth/sessions/<uuid:session_id>"): 2,
+}
