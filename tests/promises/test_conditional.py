@@ -128,7 +128,7 @@ class TestWrite:
         response = client.patch(path, headers={**as_user, "If-Match": f"W/{tag}"}, json={"price": "2"})
 
         assert error(response) == (412, "precondition_failed")
-        assert "A weak tag (`W/`) in `If-Match` never matches" in Code.precondition_failed.remedy
+        assert "A weak tag (`W/…`) in `If-Match` never matches" in Code.precondition_failed.remedy
 
     @pytest.mark.parametrize("known", ["*", "{tag}", "W/{tag}"])
     def test_if_none_match_is_for_what_is_not_there(self, client, as_user, item, known):
