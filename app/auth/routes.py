@@ -135,12 +135,12 @@ def refresh(_body: dict[str, str], args: dict[str, bool]) -> dict[str, Any]:
     """Exchange a refresh token for a new access token and the next refresh token."""
     by_cookie = _into_cookies(args)
     grant = exchange_refresh_token(caller)
-    db.session.commit()  # where the token was used before: the end of its session must stand
-    prune_some()
     if grant is None:
+        db.session.commit()  # the end of the session
         log_event("authn_token_reuse", level=WARNING)
         clear_cookies()
         raise ApiError(Code.token_reused)
+    prune_some()
     log_event("session_renewed", level=DEBUG, how="resent" if grant.is_resent else "rotated")
     return issue_tokens(caller, grant, fresh=False, by_cookie=by_cookie)
 

@@ -295,5 +295,5 @@ class TestColumnTypes:
         """Nobody knows what time it means."""
         session.add(Session(user_id=a_user(session).id, expires_at=datetime(2026, 3, 1)))  # noqa: DTZ001
 
-        with pytest.raises(StatementError, match="naive"):
+        with pytest.raises(StatementError, match="needs a time zone"):
             session.flush()
