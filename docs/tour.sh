@@ -180,7 +180,7 @@ call GET /.well-known/jwks.json 200 '"keys"'
 chapter 'Bad input'
 call POST /api/v1/auth/login 400 bad_request - '{"username": '
 call POST /api/v1/auth/login 422 '"password":["Missing data for required field."]' - "{\"username\": \"$user\"}"
-call POST /api/v1/auth/register 422 'commonly used' - '{"username": "tour-x", "password": "password1"}'
+call POST /api/v1/auth/register 422 'too common' - '{"username": "tour-x", "password": "password1"}'
 call POST /api/v1/auth/register 422 '"is_admin":["Unknown field."]' - '{"username": "tour-x", "password": "long enough", "is_admin": true}'
 call PATCH /api/v1/users/me 422 validation_failed "$changed" '{"username": 7}'
 type=text/plain

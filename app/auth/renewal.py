@@ -17,7 +17,7 @@ from app.tokens.issuing import Grant
 from app.web.errors import ApiError, Code
 
 _sessions = cast("Table", Session.__table__)
-_EXCHANGE = (  # one atomic write: of several at once one meets the row
+_EXCHANGE = (  # one atomic write: of several requests, one matches the row
     update(_sessions)
     .where(_sessions.c.id == bindparam("session"), _sessions.c.refresh_jti == bindparam("exchanged"))
     .values(
@@ -30,13 +30,13 @@ _EXCHANGE = (  # one atomic write: of several at once one meets the row
 
 
 def exchange_refresh_token(caller: Caller) -> Grant | None:
-    """Exchange the caller's refresh token for its successor; of several that try, one does, and the others share it.
+    """Exchange the caller's refresh token.  Concurrent requests get the same successor.
 
-    Nothing, where the token was exchanged before and its grace is over: then it
-    is in two hands, and the session has been ended (RFC 9700 section 4.14.2).
+    Returns None after reuse, when the token was exchanged before the grace period: somebody else may
+    have it, so the session is ended (RFC 9700 section 4.14.2).  The caller commits that.
 
     Raises:
-        ApiError: 401 `token_revoked`, where the session is over or has no renewal any more.
+        ApiError: 401 `token_revoked` if the session has ended or cannot be renewed.
     """
     now = utcnow()
     successor = uuid.uuid4()
@@ -51,12 +51,12 @@ def exchange_refresh_token(caller: Caller) -> Grant | None:
 
 
 def stop_renewal(caller: Caller) -> bool:
-    """Log the caller's refresh token out, and its successor with it, where it was exchanged within the grace.
+    """Revoke the caller's refresh token, and its successor within the grace period.
 
-    False, where it was exchanged before that: the session has been ended, as by `exchange_refresh_token`.
+    Returns False after reuse and ends the session, as `exchange_refresh_token` does.
 
     Raises:
-        ApiError: 401 `token_revoked`, as there.
+        ApiError: 401 `token_revoked` if the session has ended or cannot be renewed.
     """
     stopped = write(
         update(Session)
@@ -77,7 +77,7 @@ def stop_renewal(caller: Caller) -> bool:
 
 
 def _session_of(caller: Caller) -> Session:
-    """The caller's session as it is now, if it still has a renewal."""
+    """The current row of the caller's session, if it can still be renewed."""
     session = db.session.scalar(
         select(Session).where(Session.id == caller.session_id).execution_options(populate_existing=True)
     )

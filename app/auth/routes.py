@@ -49,11 +49,15 @@ from app.web.request import client_of_request
 
 blp = Blueprint("auth", __name__, url_prefix="/api/v1/auth", description="Sign up, log in, stay logged in, log out.")
 
-PASSWORD_FAILS = (Code.invalid_credentials, Code.too_many_attempts, Code.overloaded)  # where one is given
+PASSWORD_FAILS = (
+    Code.invalid_credentials,
+    Code.too_many_attempts,
+    Code.overloaded,
+)  # errors of routes that check a password
 
 
 def _into_cookies(args: dict[str, bool]) -> bool:
-    """Whether the answer's tokens go into cookies: because it was asked for, or because the caller came by one."""
+    """Whether to set cookies: on request, or if the caller's token came in one."""
     if args["use_cookies"]:
         require_cookies()
     return args["use_cookies"] or came_by_cookie()
@@ -104,10 +108,10 @@ def login(credentials: dict[str, str], args: dict[str, bool]) -> dict[str, Any]:
 @blp.response(200, AccessTokenSchema)
 @blp.fails(*PASSWORD_FAILS, Code.forbidden)
 def fresh_login(credentials: dict[str, str], args: dict[str, bool]) -> dict[str, Any]:
-    """Give the password again, for a fresh access token.
+    """Enter the password again for a fresh access token.
 
-    It joins the session of the access token that came along, if that is alive and the same
-    user's. Otherwise it stands in a session that ends with it.
+    The token joins the session of the access token of this request, if that is valid and the same
+    user's. Otherwise it gets a session that ends with it.
     """
     by_cookie = _into_cookies(args)
     user = verify_login(**credentials, client=client_of_request())
@@ -120,7 +124,7 @@ def fresh_login(credentials: dict[str, str], args: dict[str, bool]) -> dict[str,
     db.session.commit()
     prune_some()
     if by_cookie and not joins:
-        expire_cookies("refresh")  # it is another session's, or nobody's
+        expire_cookies("refresh")  # it belongs to another session
     log_event("authn_login_success", user_id=user.id, session_id=grant.session_id)
     return issue_tokens(user, grant, fresh=True, by_cookie=by_cookie)
 
@@ -149,7 +153,7 @@ def refresh(_body: dict[str, str], args: dict[str, bool]) -> dict[str, Any]:
 @login_required
 @blp.response(200, MessageSchema)
 def logout() -> dict[str, str]:
-    """Log out: every token of this session is dead."""
+    """Log out: end this session and all its tokens."""
     end_session(caller.session_id)
     db.session.commit()
     log_event("session_ended")
@@ -175,9 +179,9 @@ def logout_access() -> dict[str, str]:
 @blp.response(200, MessageSchema)
 @blp.fails(Code.token_reused)
 def logout_refresh(_body: dict[str, str]) -> dict[str, str]:
-    """Revoke this refresh token, and with it the renewal of its session."""
+    """Revoke this refresh token.  The session can no longer be renewed."""
     stopped = stop_renewal(caller)
-    db.session.commit()  # also where the token was used before: the end of its session must stand
+    db.session.commit()  # after reuse, this commits the end of the session
     if not stopped:
         log_event("authn_token_reuse", level=WARNING)
         clear_cookies()
@@ -193,7 +197,7 @@ def logout_refresh(_body: dict[str, str]) -> dict[str, str]:
 @blp.response(200, TokensSchema)
 @blp.fails(*PASSWORD_FAILS)
 def change_password(passwords: dict[str, str]) -> dict[str, Any]:
-    """Change the password: every session ends, and a new one starts."""
+    """Change the password.  All sessions end, and a new one starts."""
     if resembles(passwords["new_password"], caller.username):
         raise invalid("json", "new_password", RESEMBLES)
     user = replace_password(caller, passwords["current_password"], passwords["new_password"], client_of_request())

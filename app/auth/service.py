@@ -1,4 +1,4 @@
-"""Who is this, and how a session starts, goes on and ends."""
+"""Verify passwords; start and end sessions."""
 
 import uuid
 from collections.abc import Iterator
@@ -29,7 +29,7 @@ from app.web.request import Client
 
 
 class Account(SimpleNamespace):
-    """A user as they were when a password came for them, with every field of `UserSchema`."""
+    """A user as read before the password check, with every field of `UserSchema`."""
 
     id: int
     username: str
@@ -50,14 +50,14 @@ _BY_ID = _ACCOUNT.where(_users.c.id == bindparam("id"))
 
 
 def verify_login(username: str, password: str, client: Client) -> Account:
-    """The active user of that name and password.
+    """Find the active user with this name and password.
 
     Raises:
-        ApiError: 401 `invalid_credentials`, the same at the same cost whatever is wrong;
+        ApiError: 401 `invalid_credentials`, with the same text and cost for every cause;
             429 `too_many_attempts`; 503 `overloaded`.
     """
     key = username_key(username)
-    with hashing_slot():  # first of all: whom there is no room for costs nothing more
+    with hashing_slot():  # first, so that a refused login costs nothing more
         user = _find(_BY_NAME, name=key)
         if user is not None and user.username_key != key:
             user = None  # MariaDB finds `grace` for `grace ` too
@@ -70,7 +70,7 @@ def replace_password(caller: Caller, current: str, new: str, client: Client) -> 
     Raises:
         ApiError: as `verify_login` does.
     """
-    with hashing_slot():  # for both hashes: who has got as far as the second one is not sent away
+    with hashing_slot():  # one slot for both hashes
         user = _verify(_find(_BY_ID, id=caller.id), caller.username, current, client)
         set_password(user, new)
     return user
@@ -100,12 +100,12 @@ def set_password(user: Account | User, password: str) -> None:
 
 def _find(statement: Select[*tuple[Any, ...]], **values: Any) -> Account | None:
     rows = read(statement, values)
-    db.session.remove()  # a hash takes long: meanwhile the connection, where there is one, is another request's
+    db.session.remove()  # give the connection back, because a hash takes long
     return Account(**rows[0]._asdict()) if rows else None
 
 
 def _verify(user: Account | None, name: str, password: str, client: Client) -> Account:
-    # Under the account, not its name: neither a rename nor another spelling begins a new count.
+    # Count by user id, so that a rename does not reset the counter.
     attempt = attempt_key(f"user {user.id}" if user else f"name {name}", client.ip_address)
     try:
         reserve_attempt(attempt)
@@ -113,11 +113,11 @@ def _verify(user: Account | None, name: str, password: str, client: Client) -> A
         log_event("authn_login_lock", level=WARNING, user_id=user.id if user else None)
         raise
     try:
-        known = verify_password(user.password_hash if user else None, password)
+        is_correct = verify_password(user.password_hash if user else None, password)
     except ApiError:
         give_back_attempt(attempt)
         raise
-    if user is None or not known or not user.is_active:
+    if user is None or not is_correct or not user.is_active:
         log_event("authn_login_fail", level=WARNING, user_id=user.id if user else None)
         prune_some()
         raise ApiError(Code.invalid_credentials)
@@ -128,7 +128,7 @@ def _verify(user: Account | None, name: str, password: str, client: Client) -> A
 
 
 def _renew_hash(user: Account, password: str) -> None:
-    """Store a hash with the parameters of now.  Whatever keeps it from that, the login goes on."""
+    """Store a hash with the current parameters.  A failure does not fail the login."""
     try:
         renewed = hash_password(password)
         with db.engine.begin() as connection:
@@ -149,10 +149,10 @@ _HOLD = (
 
 
 def _hold(user: Account | User, **changes: Any) -> None:
-    """Keep the user's row to ourselves until the commit, if the password is still the one that was verified.
+    """Lock the user's row until the commit, if the password version is still the verified one.
 
-    A login that began before a password change or a deactivation cannot end
-    in a session after it: one of the two waits here, and finds the other done.
+    A login and a concurrent password change or deactivation wait for each other here, so that no
+    session starts after either of them.
     """
     hold = _HOLD.values(changes) if changes else _HOLD
     if not write(hold, {"held": user.id, "seen": user.password_version}):
@@ -180,12 +180,12 @@ def start_login(user: Account | User, client: Client) -> Grant:
 
 
 def start_session(user: Account | User, client: Client, *, lasts: int, renewable: bool = True) -> Grant:
-    """A new session of a user whose password was just verified.
+    """Start a session.
 
     Args:
-        user: as `verify_login` gave it, or one that was just made.
-        client: for the list of sessions.
-        lasts: seconds until it ends for good.
+        user: the result of `verify_login`, or a new user.
+        client: shown in the list of sessions.
+        lasts: lifetime of the session in seconds.
         renewable: whether it has a refresh token.
     """
     _hold(user)
@@ -206,10 +206,10 @@ def start_session(user: Account | User, client: Client, *, lasts: int, renewable
 
 
 def revoke_token(caller: Caller) -> None:
-    """Log out this one token.
+    """Revoke this token only.
 
     Raises:
-        ApiError: 401 `token_revoked`, where another request did so at the same moment.
+        ApiError: 401 `token_revoked` if a concurrent request has revoked it.
     """
     db.session.add(RevokedToken(jti=caller.jti, expires_at=caller.token_expires_at))
     with unique_or(ApiError(Code.token_revoked)):
@@ -217,23 +217,23 @@ def revoke_token(caller: Caller) -> None:
 
 
 def end_session(session_id: uuid.UUID) -> None:
-    """End a session: every token of it is dead at the next request."""
+    """End a session.  Its tokens are refused from the next request on."""
     write(delete(Session).where(Session.id == session_id))
 
 
 def end_sessions(user_id: int, *, but: uuid.UUID | None = None) -> None:
-    """End every session of a user, or every other one."""
+    """End all sessions of a user, or all but one."""
     statement = delete(Session).where(Session.user_id == user_id)
     write(statement if but is None else statement.where(Session.id != but))
 
 
 def end_sessions_of_all(sizes: Iterator[int]) -> Iterator[int]:
-    """End every session that has begun by now; yields the number of each batch, for a commit.
+    """End all sessions that have started by now, in batches.  Yields the size of each one.
 
-    Who logs in meanwhile stays logged in.
+    The caller commits after each batch.  Later logins stay.
 
     Args:
-        sizes: the most sessions of each batch in turn, without an end.
+        sizes: the maximum size of each batch, an endless iterator.
     """
     begun = select(Session.id).where(Session.created_at < utcnow()).order_by(Session.id)
     last: uuid.UUID | None = None
@@ -245,4 +245,4 @@ def end_sessions_of_all(sizes: Iterator[int]) -> Iterator[int]:
         elif last is None:
             return
         else:
-            last = None  # from the beginning once more: a login may have committed a session meanwhile
+            last = None  # start again: a login may have committed an older session meanwhile

@@ -17,12 +17,13 @@ _MARIADB_KEY = re.compile(r"for key '(?:[^'.]+\.)?([^']+)'$")  # MySQL puts the 
 
 @contextmanager
 def unique_or(conflict: Exception | Mapping[str, Exception]) -> Iterator[None]:
-    """Raise `conflict` where the database says that a unique value is taken.
+    """Raise `conflict` if a unique constraint is violated in the block.
 
-    Asking first and inserting then is a race; the constraint has the last word.
-    Where a table has several, `conflict` may be an exception for each, by the
-    name of the constraint: `{"uq_users_email": …}`. One that is not named there
-    stays an IntegrityError.
+    Looking first and inserting later is a race, so the constraint decides.
+
+    Args:
+        conflict: the exception; or one per constraint, by name: `{"uq_users_email": …}`.  The
+            violation of another constraint stays an IntegrityError.
     """
     try:
         yield
@@ -67,17 +68,17 @@ def is_unique_violation(error: IntegrityError) -> bool:
 
 
 def is_broken_reference(error: Exception) -> bool:
-    """Whether a foreign key refused the row: what it refers to was deleted in the meantime."""
+    """Whether a foreign key was violated: the referenced row does not exist."""
     return reason(error) in ("23503", 1452, sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY)
 
 
 def is_deadlock(error: Exception) -> bool:
-    """Whether the database ended this transaction to let another go on: whoever begins again gets through."""
+    """The database rolled this back as a deadlock victim.  Retrying is safe."""
     return reason(error) in ("40P01", 1213)
 
 
 def reason(error: Exception) -> str | int | None:
-    """The database's own word for why: PostgreSQL's SQLSTATE, MariaDB's error number, SQLite's extended code."""
+    """The database's error code: SQLSTATE, MariaDB's number or SQLite's extended code."""
     cause = error.orig if isinstance(error, DBAPIError) else None
     if isinstance(cause, sqlite3.Error):
         return getattr(cause, "sqlite_errorcode", None)
@@ -86,11 +87,11 @@ def reason(error: Exception) -> str | int | None:
 
 
 def is_unavailable(error: Exception) -> bool:
-    """Whether the database, and not the program, is at fault: away, locked, full, read-only, or without our tables."""
+    """Whether the database is unreachable, locked, full, read-only or not migrated."""
     if isinstance(error, DBAPIError) and error.connection_invalidated:
-        return True  # lost: psycopg files a transaction that was idle for too long under errors of the program
+        return True  # a lost connection; psycopg reports an idle timeout as an InternalError
     if isinstance(error, ProgrammingError):
         return reason(error) in ("42P01", "42703", 1146)  # no such table or column
     if reason(error) in (4025, 3819):
-        return False  # MariaDB and MySQL file a violated check under their operational errors
+        return False  # MariaDB and MySQL report a violated check as an OperationalError
     return isinstance(error, OperationalError | InterfaceError | PoolTimeoutError) or reason(error) == "25006"

@@ -1,4 +1,4 @@
-"""`Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header): a request that is sent twice is done once."""
+"""`Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header): run a repeated request once."""
 
 import json
 import re
@@ -24,7 +24,7 @@ _KEY = re.compile(r'("?)([A-Za-z0-9._:~-]{1,128})\1')
 
 
 def idempotent(view: View) -> View:
-    """Do the same request once, however often it comes with the same key.
+    """Run a request once, even if it is repeated with the same key.
 
     Stands below `arguments`, so that only a valid request uses a key, and above
     `response`.  The view does not commit: this decorator does, after the view,
@@ -61,8 +61,8 @@ def idempotent(view: View) -> View:
                 "name": HEADER,
                 "in": "header",
                 "description": (
-                    "A key of your own for this request, such as a UUID. The same key and body again: the first "
-                    "answer again, and nothing is done, for as long as `IDEMPOTENCY_KEY_EXPIRES` says."
+                    "A unique key for this request, such as a UUID. If you repeat the request with the same key and "
+                    "body, you get the first answer again. Keys expire after `IDEMPOTENCY_KEY_EXPIRES` seconds."
                 ),
                 "schema": {"type": "string", "pattern": '^("?)[A-Za-z0-9._:~-]{1,128}\\1$'},
             },

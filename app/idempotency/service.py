@@ -1,4 +1,4 @@
-"""Has this request been carried out already?"""
+"""Find out whether a request was carried out before."""
 
 import hashlib
 import json
@@ -19,12 +19,12 @@ HEADER = "Idempotency-Key"
 
 
 def stored_key(user_id: int, operation: str, key: str) -> str:
-    """What a key is kept under: the same word of another user, or for another operation, is another key."""
+    """The stored key.  Each user and operation has keys of its own."""
     return hashlib.sha256(f"{user_id}\0{operation}\0{key}".encode()).hexdigest()
 
 
 def fingerprint(body: Any) -> str:
-    """The same for the same JSON, however it was written."""
+    """A hash that is equal for equal JSON, whatever its formatting."""
     return hashlib.sha256(json.dumps(body, sort_keys=True, default=str).encode()).hexdigest()
 
 
@@ -49,7 +49,7 @@ def first_answer(key: str, user_id: int, body_fingerprint: str) -> str | None:
         db.session.execute(insert(IdempotencyKey).values(row))
     except DBAPIError as error:
         db.session.rollback()
-        if is_deadlock(error):  # MariaDB's way when the first one fails and several wait for its key
+        if is_deadlock(error):  # MariaDB: the first request failed while several waited for its key
             return first_answer(key, user_id, body_fingerprint)
         if not (isinstance(error, IntegrityError) and is_unique_violation(error)):
             raise
@@ -58,14 +58,14 @@ def first_answer(key: str, user_id: int, body_fingerprint: str) -> str | None:
     first = db.session.execute(
         select(IdempotencyKey.fingerprint, IdempotencyKey.answer).where(IdempotencyKey.key == key)
     ).one_or_none()
-    if first is None:  # it was taken back just now
+    if first is None:  # it was rolled back meanwhile
         return first_answer(key, user_id, body_fingerprint)
     if first.fingerprint != body_fingerprint:
-        reason = "It came before, with another body."
+        reason = "This key was sent before with another request."
         raise ApiError(Code.idempotency_key_reused, errors={"headers": {HEADER: [reason]}})
     return str(first.answer)
 
 
 def keep(key: str, answer: str) -> None:
-    """Keep what is answered, in the transaction that does what was asked."""
+    """Store the answer in the transaction of the request."""
     db.session.execute(update(IdempotencyKey).where(IdempotencyKey.key == key).values(answer=answer))

@@ -10,17 +10,17 @@ from app.data.text import folded
 from app.data.types import BigId, Money, UTCDateTime, exact_text, utcnow
 
 NAME_LENGTH = 80
-KEY_LENGTH = 3 * NAME_LENGTH  # the most that folding the case makes of them (Unicode, CaseFolding.txt)
+KEY_LENGTH = 3 * NAME_LENGTH  # case folding makes at most three characters of one (Unicode, CaseFolding.txt)
 DESCRIPTION_LENGTH = 500
 
 
 def name_key(name: str) -> str:
-    """The name in NFC and without case, for the search."""
+    """The name in NFC, case-folded, for the search."""
     return folded(name, "NFC", NAME_LENGTH)
 
 
 class Item(Base):
-    """A thing with a price.  It outlives its owner."""
+    """A thing with a price.  It stays when its owner is deleted."""
 
     __tablename__ = "items"
     __table_args__ = (

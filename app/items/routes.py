@@ -25,7 +25,7 @@ from app.web.fields import MessageSchema
 from app.web.pages import PAGE_HEADERS, Listing
 from app.web.request import query
 
-blp = Blueprint("items", __name__, url_prefix="/api/v1/items", description="Things with a price.")
+blp = Blueprint("items", __name__, url_prefix="/api/v1/items", description="The sample resource: things with a price.")
 
 _ITEM = ItemSchema()
 _PAGE = ItemPageSchema()
@@ -55,7 +55,7 @@ def get_item_or_404(item_id: int) -> Item:
 
 
 def _asks_for_more_than_names() -> bool:
-    """Whether the query would tell a stranger about prices or owners."""
+    """Whether the query could reveal prices or owners."""
     asked = query()
     orders = {order.removeprefix("-") for order in asked.getlist("sort")}
     return bool({"owner", "min_price", "max_price"} & asked.keys() or {"price", "created_at"} & orders)
@@ -67,7 +67,7 @@ def _asks_for_more_than_names() -> bool:
 @blp.arguments(ItemPageArgs, location="query")
 @blp.response(200, {"oneOf": [ItemPageSchema, ItemNamePageSchema]}, headers=PAGE_HEADERS)
 def list_items(args: dict[str, Any]) -> tuple[Response, dict[str, str]]:
-    """List the items.  Without a token: their names, by `id` or `name`, with no filter but `q`."""
+    """List the items.  Without a token: only names, sorted by `id` or `name`, filtered by `q`."""
     if q := args.pop("q", ""):
         args["q"] = like_pattern(name_key(q))
     if args.get("owner") == "me":
@@ -89,7 +89,7 @@ def list_items(args: dict[str, Any]) -> tuple[Response, dict[str, str]]:
 @blp.response(201, ItemSchema, headers=CREATED_HEADERS)
 @blp.fails(Code.not_found, Code.item_exists)
 def create_item(new: dict[str, Any]) -> Response:
-    """Create an item of your own."""
+    """Create an item.  You become its owner."""
     with unique_or(ApiError(Code.item_exists)):
         item = insert(Item, **new, owner_id=caller.id)
     return created(_ITEM, item, url_for("items.get_item", item_id=item.id))
@@ -112,7 +112,7 @@ def get_item(item_id: int) -> Item:
 @blp.response(200, ItemSchema)
 @blp.fails(Code.not_found, Code.forbidden, Code.item_exists)
 def update_item(changes: dict[str, Any], item_id: int) -> Item:
-    """Change an item.  Its owner or an administrator."""
+    """Change an item.  Owner or administrators only."""
     item = get_item_or_404(item_id)
     if item.owner_id != caller.id and not caller.may_administer:
         raise ApiError(Code.forbidden)

@@ -8,7 +8,7 @@ _DESCRIPTION = {"examples": ["Opens with two keys."]}
 
 
 class ItemPageArgs(PageArgs):
-    q = Text(maximum=NAME_LENGTH, metadata={"description": "A part of the name, in any case."})
+    q = Text(maximum=NAME_LENGTH, metadata={"description": "Part of the name, ignoring case."})
     owner = Owner()
     min_price = Amount()
     max_price = Amount()
@@ -33,7 +33,7 @@ class ItemSchema(RowSchema):
     description = fields.String(required=True, allow_none=True, metadata=_DESCRIPTION)
     price = Amount(required=True)
     owner_id = fields.Integer(
-        required=True, allow_none=True, metadata={"description": "None, where the owner is gone.", "examples": [1]}
+        required=True, allow_none=True, metadata={"description": "Null if the owner was deleted.", "examples": [1]}
     )
     created_at = Timestamp(required=True)
     updated_at = Timestamp(required=True)
@@ -45,17 +45,17 @@ class ItemPageSchema(Schema):
 
 
 class ItemNameSchema(RowSchema):
-    """What a stranger sees of an item."""
+    """An item as shown without a token."""
 
     name = fields.String(required=True, metadata=_NAME)
 
 
 class ItemNamePageSchema(Schema):
-    """The page that a stranger gets: `message` tells it from the other one."""
+    """A page as shown without a token.  Only this one has `message`."""
 
     items = fields.Nested(ItemNameSchema, many=True, required=True)
     next_cursor = NextCursor()
     message = fields.String(
         required=True,
-        metadata={"description": "That there is more to see.", "examples": ["More data available if you log in."]},
+        metadata={"description": "A hint that a login shows more.", "examples": ["More data available if you log in."]},
     )

@@ -62,7 +62,7 @@ _LIVE_CALLER = select(
     _sessions.expires_at > bindparam("now"),
     ~exists().where(_revoked.jti == bindparam("jti")),
 )
-_NAMES = _LIVE_CALLER.selected_columns.keys()  # once: a row takes longer to say its names than to be read
+_NAMES = _LIVE_CALLER.selected_columns.keys()  # computed once, because asking each row for its names is slow
 
 
 def authenticate(*, refresh: bool = False, optional: bool = False) -> None:

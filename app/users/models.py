@@ -8,11 +8,11 @@ from app.data.text import folded
 from app.data.types import BigId, UTCDateTime, utcnow
 
 USERNAME_LENGTH = 64  # characters, after NFKC
-KEY_LENGTH = 3 * USERNAME_LENGTH  # the most that folding the case makes of them (Unicode, CaseFolding.txt)
+KEY_LENGTH = 3 * USERNAME_LENGTH  # case folding makes at most three characters of one (Unicode, CaseFolding.txt)
 
 
 def username_key(username: str) -> str:
-    """The name in NFKC and without case: two spellings of one name have the same key.
+    """The name in NFKC, case-folded.  Two spellings of one name have the same key.
 
     Raises:
         TextTooLongError: the text is too long to be a name.
@@ -21,7 +21,7 @@ def username_key(username: str) -> str:
 
 
 class User(Base):
-    """An account.  Its name is unique whatever the case; the hash never leaves the program."""
+    """An account.  The name is unique, ignoring case."""
 
     __tablename__ = "users"
     __table_args__ = (UniqueConstraint("username_key"), Base.__table_args__)
@@ -30,7 +30,7 @@ class User(Base):
     username: Mapped[str] = mapped_column(String(USERNAME_LENGTH))
     username_key: Mapped[str] = mapped_column(String(KEY_LENGTH))
     password_hash: Mapped[str] = mapped_column(String(255))
-    # Counts the changes of the password, not the renewals of its hash.
+    # Counts password changes, but not renewals of the hash.
     password_version: Mapped[int] = mapped_column(default=0, server_default="0")
     is_admin: Mapped[bool] = mapped_column(default=False)
     is_active: Mapped[bool] = mapped_column(default=True)

@@ -1,4 +1,4 @@
-"""Which passwords nobody should have: those that everybody tries first."""
+"""Refuse common passwords and passwords like the user name."""
 
 import unicodedata
 from functools import cache
@@ -13,19 +13,19 @@ COMMON_PASSWORDS = Path(__file__).with_name("common_passwords.txt")
 
 @cache
 def _common() -> frozenset[str]:
-    """The shipped list (NIST SP 800-63B-4 section 3.1.1.2 asks for one); its head says where it comes from."""
+    """The list in common_passwords.txt (required by NIST SP 800-63B-4 section 3.1.1.2)."""
     lines = COMMON_PASSWORDS.read_text(encoding="utf-8").splitlines()
     return frozenset(line for line in lines if line and not line.startswith("#"))
 
 
 def is_common(password: str) -> bool:
-    """Whether it is a commonly used password, whatever the case, or one with digits and signs behind it."""
+    """Whether it is a common password.  Ignores case and trailing digits and signs."""
     key = _key(password)
     return key in _common() or _stem(key) in _common()
 
 
 def resembles(password: str, username: str) -> bool:
-    """Whether it is the user's name, whatever the case, or the name with digits and signs behind it."""
+    """Whether it is the user name.  Ignores case and trailing digits and signs."""
     key, name = _key(password), username_key(username)
     return key == name or (_stem(key) in {name, _stem(name)} - {""})
 
@@ -36,7 +36,7 @@ def _key(password: str) -> str:
 
 
 def _stem(key: str) -> str:
-    """What is left without the digits, punctuation and symbols at the end."""
+    """The text without trailing digits, punctuation and symbols."""
     while key and unicodedata.category(key[-1])[0] in "NPSZ":
         key = key[:-1]
     return key

@@ -12,7 +12,7 @@ from app.data.text import TextTooLongError, normalized
 from app.users.gate import Gate, cores
 
 PASSWORD_LENGTH = 128  # characters, after NFKC; the cost of a hash does not grow with it
-SPARE_THREADS = 1 / 8  # of a worker, and 3 at least: what logins that hash or wait leave to all other requests
+SPARE_THREADS = 1 / 8  # share of a worker's threads that logins leave to other requests; at least 3
 
 
 class _Passwords(NamedTuple):
@@ -22,13 +22,13 @@ class _Passwords(NamedTuple):
 
 
 def init_app(app: Flask) -> None:
-    """Make the hasher of the configured cost (Argon2id, RFC 9106)."""
+    """Set up the hasher with the configured cost (Argon2id, RFC 9106)."""
     hasher = PasswordHasher(
         memory_cost=app.config["ARGON2_MEMORY_COST"],
         time_cost=app.config["ARGON2_TIME_COST"],
         parallelism=app.config["ARGON2_PARALLELISM"],
     )
-    # What is verified where there is no user: made with the parameters in force, so that it costs the same.
+    # Verified if the user is unknown.  It has the current parameters, so that it costs the same.
     dummy = hasher.hash(secrets.token_hex())
     slots = max(1, cores() // app.config["WEB_CONCURRENCY"])
     threads = app.config["THREADS"]
@@ -50,7 +50,7 @@ def normalize_password(password: str) -> str:
 
 
 def hashing_slot() -> AbstractContextManager[None]:
-    """A place in the queue for the hashes of the block.
+    """Reserve a slot for all hashes of the block.
 
     Raises:
         ApiError: 503 `overloaded`, where too many wait already.
@@ -59,7 +59,7 @@ def hashing_slot() -> AbstractContextManager[None]:
 
 
 def hash_password(password: str) -> str:
-    """The hash to store of a password, with its salt and parameters in it.
+    """Hash a password.  The result contains the salt and the parameters.
 
     Raises:
         ApiError: 503 `overloaded`, where too many are hashed already.
@@ -69,7 +69,7 @@ def hash_password(password: str) -> str:
 
 
 def verify_password(password_hash: str | None, password: str) -> bool:
-    """Whether the password is the one of the hash.
+    """Whether the password matches the hash.
 
     Without a hash, or with a password that is too long, the answer is no, at the same cost.
 
@@ -89,5 +89,5 @@ def verify_password(password_hash: str | None, password: str) -> bool:
 
 
 def is_outdated(password_hash: str) -> bool:
-    """Whether the hash was made with other parameters than those in force."""
+    """Whether the hash has other parameters than the current ones."""
     return _passwords().hasher.check_needs_rehash(password_hash)

@@ -55,9 +55,9 @@ def list_users(args: dict[str, Any]) -> Any:
 @switched_on("ALLOW_DELETE_ALL_USERS")
 @blp.response(200, MessageSchema)
 def delete_users() -> dict[str, str]:
-    """Delete everybody but yourself.  Administrators only, and only where it is switched on."""
+    """Delete all users but yourself.  Administrators only, if ALLOW_DELETE_ALL_USERS is on."""
     if caller.id not in lock_admins():
-        raise ApiError(Code.token_revoked)  # another administrator was faster: one of the two must stay
+        raise ApiError(Code.token_revoked)  # another administrator has just deleted or demoted the caller
     deleted = write(delete(User).where(User.id != caller.id))
     db.session.commit()
     log_event("users_deleted", by=caller.id, number=deleted)
@@ -103,7 +103,7 @@ def update_me(changes: dict[str, Any]) -> User:
 def delete_me() -> dict[str, str]:
     """Delete your account.  Your items stay, without an owner."""
     user = get_user_or_404(caller.id)
-    refuse_mismatch(_USER, user)  # or anybody could keep all administrators waiting, again and again
+    refuse_mismatch(_USER, user)  # before the lock, which makes all administrators wait
     admins = lock_admins()
     require_match(_USER, user)
     keep_an_admin(admins, without=caller.id)
@@ -120,7 +120,7 @@ def delete_me() -> dict[str, str]:
 @blp.response(200, UserSchema)
 @blp.fails(Code.forbidden, Code.not_found)
 def get_user(user_id: int) -> Any:
-    """Show a user.  Yourself, or anybody to administrators."""
+    """Show a user.  Your own account; administrators see all."""
     if user_id == caller.id:
         return caller
     if not caller.may_administer:
@@ -135,7 +135,7 @@ def get_user(user_id: int) -> Any:
 @blp.response(200, UserSchema)
 @blp.fails(Code.not_found, Code.last_admin)
 def update_user(changes: dict[str, bool], user_id: int) -> User:
-    """Promote, demote, activate or deactivate a user.  Administrators only; it acts at once."""
+    """Promote, demote, activate or deactivate a user.  Administrators only.  Takes effect at once."""
     admins = lock_admins() if False in changes.values() else None
     user = get_user_or_404(user_id)
     require_match(_USER, user)
@@ -144,7 +144,7 @@ def update_user(changes: dict[str, bool], user_id: int) -> User:
     for name, value in changes.items():
         setattr(user, name, value)
     if not user.is_active:
-        end_sessions(user.id)  # or a later activation would bring their old tokens back to life
+        end_sessions(user.id)  # or a later activation would make the old tokens valid again
     db.session.commit()
     log_event("authz_change", user_id=user.id, by=caller.id, **changes)
     if not user.is_active:
@@ -160,7 +160,7 @@ def update_user(changes: dict[str, bool], user_id: int) -> User:
 @blp.response(200, MessageSchema)
 @blp.fails(Code.not_found, Code.last_admin)
 def delete_user(user_id: int) -> dict[str, str]:
-    """Delete a user.  Administrators only.  Their tokens die; their items stay, without an owner."""
+    """Delete a user.  Administrators only.  Their items stay, without an owner."""
     admins = lock_admins()
     require_match(_USER, get_user_or_404(user_id))
     keep_an_admin(admins, without=user_id)

@@ -11,18 +11,18 @@ from app.users.password_rules import is_common, resembles
 from app.users.passwords import PASSWORD_LENGTH
 from app.web.fields import NextCursor, PageArgs, RowSchema, StrictBoolean, Text, Timestamp, normalized_within
 
-RESEMBLES = "This is the user name, or little more."
+RESEMBLES = "The password is too similar to the user name."
 _NAME_LENGTH = Length(min=3, max=USERNAME_LENGTH)
 
 
 _NAME = {
-    "description": "Letters, their marks and digits of any script, and `. _ -` behind the first; unique in any case.",
+    "description": "Letters with marks, digits and, after the first character, `. _ -`. Unique, ignoring case.",
     "examples": ["grace"],
 }
 
 
 class Username(fields.String):
-    """3 to 64 characters after NFKC: letters, their marks and digits of any script, and . _ - behind the first."""
+    """A user name of 3 to 64 characters after NFKC."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(validate=_NAME_LENGTH, metadata=_NAME, **kwargs)
@@ -30,7 +30,7 @@ class Username(fields.String):
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> str:
         name = normalized_within(_NAME_LENGTH, super()._deserialize(value, attr, data, **kwargs), "NFKC")
         if name and not _is_username(name):
-            raise ValidationError("Letters, digits and . _ - only, beginning with a letter or a digit.")
+            raise ValidationError("Use letters, digits and . _ - only. Start with a letter or a digit.")
         return name
 
 
@@ -43,7 +43,7 @@ def _is_username(name: str) -> bool:
 
 
 class NewPassword(fields.String):
-    """8 (`PASSWORD_MIN_LENGTH`) to 128 characters of anything, counted after NFKC, but none that everybody tries."""
+    """A new password: 8 (PASSWORD_MIN_LENGTH) to 128 characters after NFKC, not a common one."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(
@@ -52,8 +52,8 @@ class NewPassword(fields.String):
                 "format": "password",
                 "minLength": 8,
                 "maxLength": PASSWORD_LENGTH,
-                "description": "Of anything, spaces and emoji too, but none that is commonly used; "
-                "an installation may want it longer (`PASSWORD_MIN_LENGTH`).",
+                "description": "Any characters, including spaces and emoji. Common passwords are refused. "
+                "The setting `PASSWORD_MIN_LENGTH` may require more.",
                 "examples": ["correct horse battery"],
             },
             **kwargs,
@@ -64,12 +64,12 @@ class NewPassword(fields.String):
         length = Length(min=current_app.config["PASSWORD_MIN_LENGTH"], max=PASSWORD_LENGTH)
         length(normalized_within(length, password, "NFKC"))
         if is_common(password):
-            raise ValidationError("This is one of the passwords that are commonly used.")
+            raise ValidationError("This password is too common.")
         return password
 
 
 class AccountSchema(Schema):
-    """What a new account is made of."""
+    """The fields of a new account."""
 
     username = Username(required=True)
     password = NewPassword(required=True)
@@ -90,7 +90,7 @@ class UserSchema(RowSchema):
 
 
 class UserPageArgs(PageArgs):
-    q = Text(maximum=USERNAME_LENGTH, metadata={"description": "A part of the name, in any case."})
+    q = Text(maximum=USERNAME_LENGTH, metadata={"description": "Part of the name, ignoring case."})
 
 
 class UserPageSchema(Schema):
@@ -99,13 +99,13 @@ class UserPageSchema(Schema):
 
 
 class OwnChangesSchema(Schema):
-    """What users may change of themselves."""
+    """The fields that users may change in their own account."""
 
     username = Username()
 
 
 class UserChangesSchema(Schema):
-    """What an administrator may change of a user."""
+    """The fields that administrators may change in an account."""
 
     is_admin = StrictBoolean()
     is_active = StrictBoolean()

@@ -1,4 +1,4 @@
-"""The Blueprint of every feature: flask-smorest's, with strict JSON and strict queries."""
+"""flask-smorest's Blueprint with strict JSON and strict queries."""
 
 from collections.abc import Callable
 from copy import deepcopy
@@ -37,7 +37,7 @@ def _no_content(result: Any) -> Response:
 
 
 class StrictParser(FlaskParser):
-    """Reads a request the way the contract says, and fails in the one shape."""
+    """Parses requests strictly and raises `ApiError`."""
 
     DEFAULT_UNKNOWN_BY_LOCATION = {**FlaskParser.DEFAULT_UNKNOWN_BY_LOCATION, "json": RAISE, "query": RAISE}  # noqa: RUF012
 
@@ -52,9 +52,7 @@ class StrictParser(FlaskParser):
         g.query_is_read = True
         parameters = query()
         if repeated := [name for name in parameters if len(parameters.getlist(name)) > 1]:
-            raise ApiError(
-                Code.validation_failed, errors={"query": {name: ["Given more than once."] for name in repeated}}
-            )
+            raise ApiError(Code.validation_failed, errors={"query": {name: ["Repeated."] for name in repeated}})
         return dict(parameters)
 
     def handle_error(self, error: ValidationError, *_args: Any, **_kwargs: Any) -> NoReturn:
@@ -62,7 +60,7 @@ class StrictParser(FlaskParser):
 
 
 class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]  # flask-smorest ships no types
-    """A feature's routes.  A query parameter that no `arguments` declares is a 422 here, not silence."""
+    """The routes of a feature.  An undeclared query parameter is a 422."""
 
     ARGUMENTS_PARSER = StrictParser()
 
@@ -72,7 +70,7 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]  # flask-smorest
 
     @staticmethod
     def declare(view: View, **facts: Any) -> View:
-        """Leave facts with a view, for `openapi.describe`.  Sequences and mappings add up."""
+        """Store facts with a view for `openapi.describe`.  Tuples and dicts are merged."""
         known = deepcopy(getattr(view, "_apidoc", {}))
         kept = known.setdefault("facts", {})
         for name, fact in facts.items():
@@ -82,11 +80,11 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]  # flask-smorest
                 kept[name] = kept.get(name, ()) + fact
             else:
                 kept[name] = fact
-        view._apidoc = known  # type: ignore[attr-defined]  # noqa: SLF001 -- where flask-smorest keeps what it knows
+        view._apidoc = known  # type: ignore[attr-defined]  # noqa: SLF001 -- flask-smorest's own attribute
         return view
 
     def fails(self, *codes: Code) -> Callable[[View], View]:
-        """Say which errors the view itself raises.  What its other decorators raise they say themselves."""
+        """Document the errors that the view raises.  Its decorators document their own."""
 
         def decorator(view: View) -> View:
             return self.declare(view, codes=codes)
@@ -99,14 +97,14 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]  # flask-smorest
         return doc
 
     def arguments(self, schema: Any, **kwargs: Any) -> Callable[[View], View]:
-        schema = resolve_schema_instance(schema)  # once, not for each request
+        schema = resolve_schema_instance(schema)  # one instance for all requests
         required = not getattr(schema, "BODY_IS_OPTIONAL", False)
         declare = super().arguments(schema, **{"required": required, **kwargs})
         takes_body = kwargs.get("location", "json") == "json"
 
         def decorator(view: View) -> View:
             declared = declare(view)
-            del declared._apidoc["arguments"]["responses"]  # noqa: SLF001 -- 422, in a shape that is not ours
+            del declared._apidoc["arguments"]["responses"]  # noqa: SLF001 -- a 422 in flask-smorest's shape
             codes = (Code.unsupported_media_type,) if takes_body else ()
             return self.declare(declared, codes=codes)  # type: ignore[no-any-return]
 
@@ -116,7 +114,7 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]  # flask-smorest
         declare = super().response(status_code, schema, **kwargs)
 
         def decorator(view: View) -> View:
-            # The innermost wrapper, so that the token and the declared arguments are judged first.
+            # The innermost wrapper, so that the guard and the arguments come first.
             @wraps(view)
             def checked(*args: Any, **view_args: Any) -> Any:
                 if request.query_string and query() and not g.get("query_is_read"):

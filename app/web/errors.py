@@ -1,8 +1,8 @@
-"""The one error shape, and the handlers that make every failure take that shape.
+"""The one error shape, and the handlers that produce it.
 
     {"error": "item_exists", "message": "…", "status": 409, "request_id": "…"}
 
-`errors` stands beside them on 422 only, keyed by location and field. A field
+Only a 422 has `errors`, by location and field. A field
 within another has its path: `user.username`, `tags.0`.
 """
 
@@ -20,7 +20,7 @@ from app.data.errors import is_broken_reference, is_unavailable
 from app.web.codes import Code as Code
 
 RETRY_AFTER = "1"  # seconds
-MAX_ERRORS = 20  # fields named in one answer: twenty thousand unknown ones are not echoed
+MAX_ERRORS = 20  # fields named in one answer, so that it stays short
 MAX_NAME = 100  # characters of a field's name in an answer
 
 
@@ -42,7 +42,7 @@ _BY_STATUS = {
 
 
 class ApiError(Exception):
-    """Raise it anywhere below a view: the caller gets the code's status and the one shape."""
+    """An error for the client: raise it in a view or below."""
 
     def __init__(
         self,
@@ -60,17 +60,17 @@ class ApiError(Exception):
 
 
 def invalid(location: str, field: str, message: str) -> ApiError:
-    """A 422 about one field that no schema could judge."""
+    """A 422 about one field, for checks that no schema can make."""
     return ApiError(Code.validation_failed, errors={location: {field: [message]}})
 
 
 def error_body(error: str, message: str, status: int, request_id: str) -> dict[str, Any]:
-    """The one place that knows the keys of an error."""
+    """The body of an error.  Only this function knows its keys."""
     return {"error": error, "message": message, "status": status, "request_id": request_id}
 
 
 def error_response(error: ApiError) -> Response:
-    """The answer to an `ApiError`, with the challenge that every 401 owes (RFC 9110 section 11.6.1)."""
+    """The response to an `ApiError`.  A 401 has a challenge (RFC 9110 section 11.6.1)."""
     body = error_body(error.code.name, error.message, error.code.status, g.request_id)
     if error.errors is not None:
         body["errors"] = {location: _capped(fields) for location, fields in error.errors.items()}
@@ -85,7 +85,7 @@ def error_response(error: ApiError) -> Response:
 
 
 def _challenge(code: Code) -> str:
-    """RFC 6750 section 3: a bare realm where no token came, the error where a bad one did; RFC 9470 for freshness."""
+    """The challenge of a 401 (RFC 6750 section 3; RFC 9470 for freshness)."""
     realm = quote(current_app.config["API_TITLE"], safe=" &'")  # a header has room for ASCII only
     if code in (Code.authorization_required, Code.invalid_credentials):
         return f'Bearer realm="{realm}"'
@@ -95,7 +95,7 @@ def _challenge(code: Code) -> str:
 
 def _capped(fields: dict[Any, Any]) -> dict[str, list[str]]:
     found = dict(_flat(fields))
-    # Always the same ones: the names that nobody knows come from a set, and after those that we ask for.
+    # Sort, because unknown field names come from a set.  List known fields first.
     first = sorted(found, key=lambda path: (found[path] == ["Unknown field."], path))[:MAX_ERRORS]
     return {path: found[path] for path in first}
 
@@ -127,7 +127,7 @@ def _on_http_exception(error: HTTPException) -> Response:
 
 def _on_database_error(error: SQLAlchemyError) -> Response:
     if is_broken_reference(error):
-        return error_response(ApiError(Code.not_found, "What this refers to is gone."))
+        return error_response(ApiError(Code.not_found, "The body refers to an object that does not exist."))
     if not is_unavailable(error):
         current_app.logger.error("The database refused a statement", exc_info=error)
         return error_response(ApiError(Code.internal_error))
@@ -137,12 +137,12 @@ def _on_database_error(error: SQLAlchemyError) -> Response:
 
 
 def _on_stale_data(_error: StaleDataError) -> Response:
-    """Somebody deleted the row between our reading it and our writing it."""
+    """Another request deleted the row between our read and our write."""
     return error_response(ApiError(Code.not_found))
 
 
 def init_app(app: Flask) -> None:
-    """Register the handlers.  After every extension that registers its own, so that ours are the ones that count."""
+    """Register the handlers.  Runs after all extensions, so that ours win."""
     app.register_error_handler(ApiError, error_response)
     app.register_error_handler(HTTPException, _on_http_exception)
     app.register_error_handler(SQLAlchemyError, _on_database_error)

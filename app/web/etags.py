@@ -1,4 +1,4 @@
-"""`ETag` and the headers that compare with it (RFC 9110 section 13): two writers cannot overwrite each other unseen."""
+"""`ETag`, `If-Match` and `If-None-Match` (RFC 9110 section 13)."""
 
 import hashlib
 from functools import wraps
@@ -18,7 +18,7 @@ from app.web.typing import View
 _ETAG = {"ETag": {"$ref": "#/components/headers/ETag"}}
 CREATED_HEADERS = {
     "Location": {
-        "description": "Its path.",
+        "description": "The path of the new object.",
         "schema": {"type": "string"},
         "required": True,
         "example": "/api/v1/items/7",
@@ -28,12 +28,12 @@ CREATED_HEADERS = {
 
 
 def _tag(body: bytes) -> str:
-    """Strong: another tag, another body, to the byte."""
+    """A strong ETag: a hash of the body."""
     return hashlib.sha256(body).hexdigest()[:32]
 
 
 def conditional(view: View) -> View:
-    """Give the answer an `ETag`, and let a reader who has it already go without the body.
+    """Add an `ETag` to the answer, and answer 304 if the reader has it.
 
     Stands above `response`. A view that changes something calls `require_match` itself.
     """
@@ -57,7 +57,7 @@ def conditional(view: View) -> View:
 
 
 def require_match(schema: Schema, row: Base) -> None:
-    """Make sure that the row is what the caller has seen, and that nobody else changes it until the commit.
+    """Check the conditions against the current row and lock it until the commit.
 
     Without `If-Match` and `If-None-Match` whatever is there matches.
 
@@ -72,7 +72,7 @@ def require_match(schema: Schema, row: Base) -> None:
 
 
 def refuse_mismatch(schema: Schema, row: Base) -> None:
-    """Compare with the row as it was read, and lock nothing: before something that costs others.
+    """Check the conditions against the row as read, without a lock.
 
     Raises:
         ApiError: 412.
@@ -87,12 +87,12 @@ def refuse_mismatch(schema: Schema, row: Base) -> None:
 
 
 def _locked(row: Any) -> Base:
-    """The row as it is now, which nobody else changes any more.
+    """Lock the row and return its current state.
 
     Writing what stands there already locks it on every database; reading it would not.
     """
     model = type(row)
-    same = {"updated_at": model.updated_at}  # or it would be said to have changed
+    same = {"updated_at": model.updated_at}  # keep it, or the lock would count as a change
     write(update(model).where(model.id == row.id).values(same))
     now: Base | None = db.session.get(model, row.id, populate_existing=True)
     if now is None:
@@ -101,7 +101,7 @@ def _locked(row: Any) -> Base:
 
 
 def created(schema: Schema, row: object, location: str) -> Response:
-    """201, with what was created, where it is, and its `ETag`."""
+    """A 201 response with the body, `Location` and `ETag` of the new object."""
     response = _answer(schema, row)
     response.status_code = HTTPStatus.CREATED
     response.headers["Location"] = location
@@ -110,5 +110,5 @@ def created(schema: Schema, row: object, location: str) -> Response:
 
 
 def _answer(schema: Schema, row: object) -> Response:
-    """As the views answer it, to the byte."""
+    """The response that the views give, with the same bytes."""
     return jsonify(schema.dump(row))

@@ -1,4 +1,4 @@
-"""The field types and schemas that features share."""
+"""Field types and schemas that features share."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -17,7 +17,7 @@ from app.data.types import MAX_ID
 from app.web.codes import Code
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-# The same for the API document, whose patterns are those of ECMA-262.
+# The same rules for the API document, as ECMA-262 patterns.
 _LINE = r"^[^\u0000-\u001f\u007f-\u009f]*$"
 _LINES = r"^[^\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f]*$"
 _TRIMMED = r"^[^\u0000-\u001f\u007f-\u009f]*[^\s\u0000-\u001f\u007f-\u009f][^\u0000-\u001f\u007f-\u009f]*$"
@@ -38,7 +38,7 @@ def normalized_within(length: Length, text: str, form: Form) -> str:
 
 
 class Text(fields.String):
-    """Text in NFC, so that equal looks equal, without control characters; lengths count after that."""
+    """Text in NFC without control characters.  The length is counted after normalisation."""
 
     def __init__(
         self,
@@ -67,7 +67,7 @@ class Text(fields.String):
 
 
 class StrictBoolean(fields.Boolean):
-    """`true` or `false`; not 1, not "yes"."""
+    """JSON `true` or `false`, nothing else."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> bool:
         if not isinstance(value, bool):
@@ -76,7 +76,7 @@ class StrictBoolean(fields.Boolean):
 
 
 class QueryFlag(fields.Boolean):
-    """`true` or `false` as it stands in a query."""
+    """`true` or `false` in a query."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> bool:
         if value not in ("true", "false"):
@@ -85,7 +85,7 @@ class QueryFlag(fields.Boolean):
 
 
 class QueryInteger(fields.Integer):
-    """ASCII digits and nothing else."""
+    """ASCII digits in a query, nothing else."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> int:
         if not re.fullmatch(r"[0-9]{1,19}", value):
@@ -94,7 +94,7 @@ class QueryInteger(fields.Integer):
 
 
 class Amount(fields.Field[Decimal]):
-    """Money: a decimal string, "0" to "99999999.99", shown with two places; never a float."""
+    """Money as a decimal string, "0" to "99999999.99".  Shown with two decimals."""
 
     def __init__(self, **kwargs: Any) -> None:
         documented = {"type": "string", "pattern": f"^{_AMOUNT.pattern}$", "examples": ["19.90"]}
@@ -110,7 +110,7 @@ class Amount(fields.Field[Decimal]):
 
 
 class Timestamp(fields.DateTime):
-    """RFC 3339 in UTC, to the microsecond, with Z."""
+    """A time in UTC (RFC 3339) with microseconds and `Z`."""
 
     def __init__(self, *, metadata: Mapping[str, Any] | None = None, **kwargs: Any) -> None:
         super().__init__(metadata={"examples": ["2026-03-01T04:05:06.789012Z"], **(metadata or {})}, **kwargs)
@@ -120,7 +120,7 @@ class Timestamp(fields.DateTime):
 
 
 class RowSchema(Schema):
-    """Shows rows: what marshmallow would find out for each value anew is found out once for each field.
+    """A schema that dumps rows quickly, by looking each field up once.
 
     Every field but those that have a form of their own is shown as it is.  A row that lacks one is an error.
     """
@@ -143,7 +143,7 @@ class RowSchema(Schema):
         if self.many if many is None else many:
             return [self._show(row) for row in obj]
         if isinstance(obj, LocalProxy):
-            obj = obj._get_current_object()  # noqa: SLF001 -- as Werkzeug's manual has it: once, not for each field
+            obj = obj._get_current_object()  # noqa: SLF001 -- documented by Werkzeug; one lookup instead of one per field
         return self._show(obj)
 
     def _show(self, row: Any) -> dict[str, Any]:
@@ -159,21 +159,23 @@ class MessageSchema(Schema):
 
 
 class ErrorSchema(Schema):
-    """The one error shape, for the API document."""
+    """The error shape, for the API document."""
 
     error = fields.String(
         required=True,
         validate=OneOf([code.name for code in Code]),
         metadata={"description": "A stable machine code."},
     )
-    message = fields.String(required=True, metadata={"description": "A sentence for people."})
+    message = fields.String(required=True, metadata={"description": "A message for people."})
     status = fields.Integer(required=True)
-    request_id = fields.String(required=True, metadata={"description": "`X-Request-ID`: the log has it too."})
+    request_id = fields.String(
+        required=True, metadata={"description": "The value of `X-Request-ID`. The log has it too."}
+    )
     errors = fields.Dict(
         keys=fields.String(),
         values=fields.Dict(keys=fields.String(), values=fields.List(fields.String())),
         metadata={
-            "description": "On 422 only: what is wrong, by location and field. "
+            "description": "Only on 422: the problems by location and field. "
             "A field within another has its path: `user.username`, `tags.0`."
         },
     )
@@ -195,25 +197,28 @@ class Owner(fields.Field[int | str]):
         if value == "me":
             return "me"
         if not re.fullmatch(r"[1-9][0-9]{0,18}", value) or int(value) > MAX_ID:
-            raise ValidationError("Must be me, or the id of a user.")
+            raise ValidationError("Must be `me` or the id of a user.")
         return int(value)
 
 
 class NextCursor(fields.String):
     def __init__(self) -> None:
-        about = {"description": "For the next page; none behind the last.", "examples": ["W1siaXRlbXMi…"]}
+        about = {
+            "description": "The `cursor` of the next page, or null on the last one.",
+            "examples": ["W1siaXRlbXMi…"],
+        }
         super().__init__(required=True, allow_none=True, metadata=about)
 
 
 class PageArgs(Schema):
-    """The query of every listing."""
+    """The query parameters of a listing."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.error_messages["unknown"] = f"Unknown field. There are {', '.join(sorted(self.fields))}."
+        self.error_messages["unknown"] = f"Unknown field. Allowed: {', '.join(sorted(self.fields))}."
 
     limit = QueryInteger(load_default=20, validate=Range(min=1, max=100))
-    cursor = fields.String(metadata={"description": "`next_cursor` of the page before."})
+    cursor = fields.String(metadata={"description": "`next_cursor` of the previous page."})
 
 
 class Sort(fields.String):
@@ -222,5 +227,7 @@ class Sort(fields.String):
     def __init__(self, orders: Iterable[str]) -> None:
         names = [f"{sign}{order}" for order in orders for sign in ("", "-")]
         super().__init__(
-            load_default=names[0], validate=OneOf(names), metadata={"description": "With `-` the other way round."}
+            load_default=names[0],
+            validate=OneOf(names),
+            metadata={"description": "A leading `-` sorts in descending order."},
         )

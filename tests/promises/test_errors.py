@@ -301,7 +301,7 @@ class TestQueries:
         response = client.open(f"{API}/{path}", method=method, headers=as_user)
 
         assert error(response) == (422, "validation_failed")
-        assert response.json["errors"] == {"query": {name: ["Given more than once."]}}
+        assert response.json["errors"] == {"query": {name: ["Repeated."]}}
         assert client.get(f"{API}/users/me", headers=as_user).status_code == 200
 
     def test_twenty_unknown_ones_are_named(self, client, as_user):

@@ -106,7 +106,7 @@ class TestOrder:
         response = client.get(f"{API}/items?colour=red", headers=as_user)
 
         [told] = response.json["errors"]["query"]["colour"]
-        assert told == "Unknown field. There are cursor, limit, max_price, min_price, owner, q, sort."
+        assert told == "Unknown field. Allowed: cursor, limit, max_price, min_price, owner, q, sort."
 
 
 class TestFilters:

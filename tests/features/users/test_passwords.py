@@ -12,8 +12,8 @@ from app.users.password_rules import COMMON_PASSWORDS, is_common, resembles
 from app.web.errors import ApiError, Code
 from support.api import API, PASSWORD, error, log_in, sign_up
 
-COMMON = "This is one of the passwords that are commonly used."
-NAME = "This is the user name, or little more."
+COMMON = "This password is too common."
+NAME = "The password is too similar to the user name."
 
 
 class TestRules:
