@@ -3,9 +3,9 @@
 Nobody else knows Prometheus: what happens elsewhere is heard by signals.
 
 Under gunicorn every worker writes its numbers into files, and whichever is
-asked adds up the files of all. A file belongs to a place among the workers, not
-to a process: who takes the place of a dead worker counts on where that one
-stopped, and the files do not become more.
+asked adds up the files of all. A file belongs to a worker index, not to a
+process: the successor of a dead worker continues its counters, and the number of
+files stays the same.
 """
 
 import os
@@ -31,8 +31,8 @@ from app.web.logs import event_logged
 if TYPE_CHECKING:  # not there when the program runs
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-# Where server/metrics.py has made a folder for them: which of the workers this is. Otherwise there is one process.
-place: int | None = None
+# The index of this worker, if server/metrics.py has made a folder for the files. None: there is only one process.
+worker_index: int | None = None
 
 METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}  # anybody may invent more
 NO_ROUTE = "none"
@@ -87,7 +87,7 @@ class Metrics:
 
     def text(self) -> bytes:
         """All of them in Prometheus' text format, those of the other workers too."""
-        return generate_latest(self.registry if place is None else _Everybody())
+        return generate_latest(self.registry if worker_index is None else _Everybody())
 
     def count_request(self, response: Response) -> Response:
         """Under the rule of the route, never the path: of those there are as many as somebody cares to think up."""
@@ -116,8 +116,8 @@ class Metrics:
 
 def init_app(app: Flask) -> None:
     """Listen to what the application does, and answer at METRICS_PORT.  After all else: nothing may come before it."""
-    if place is not None:
-        values.ValueClass = values.MultiProcessValue(lambda: place)  # type: ignore[no-untyped-call]
+    if worker_index is not None:
+        values.ValueClass = values.MultiProcessValue(lambda: worker_index)  # type: ignore[no-untyped-call]
     app.extensions["metrics"] = metrics = Metrics()
     metrics.info.labels(app.config["API_VERSION"]).set(1)
     app.after_request(metrics.count_request)
