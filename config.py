@@ -1,9 +1,9 @@
-"""Every setting, its default, and why it is so.
+"""Every setting, with its default and the reason.
 
 `load_config()` picks the class that `APP_ENV` names and lets the environment
-override each setting by its own name.  A value that cannot be parsed, is out of
-range or is unsafe in production is never used: all of them are reported at once,
-by name and fix and never by value, and the process does not start.
+override each setting by its own name.  If a value cannot be parsed, is out of
+range or is unsafe in production, the process does not start and reports every
+such setting at once: its name and the fix, never its value.
 """
 
 import os
@@ -17,7 +17,17 @@ from environs import Env, EnvValidationError
 from flask.helpers import get_debug_flag
 from marshmallow.validate import OneOf, Range, Validator
 
-from config_rules import HOSTS, LOCATIONS, NAME, ORIGINS, DatabaseUrl, IpAddress, Printable, kept_secret, secret_problem
+from config_rules import (
+    HOSTS,
+    LOCATIONS,
+    NAME,
+    ORIGINS,
+    DatabaseUrl,
+    IpAddress,
+    Printable,
+    secret_problem,
+    stored_secret,
+)
 
 ROOT = Path(__file__).parent
 INSTANCE = ROOT / "instance"
@@ -26,7 +36,7 @@ DAY = 86_400  # seconds
 
 
 class ConfigError(Exception):
-    """The settings do not allow a start.  The text names each setting and its fix, never a value."""
+    """Some settings are unusable.  The text names each setting and its fix, never a value."""
 
     def __init__(self, problems: dict[str, str]) -> None:
         self.problems = problems
@@ -34,48 +44,48 @@ class ConfigError(Exception):
 
 
 class Config:
-    """What every environment shares.  The rule of a setting stands in its annotation."""
+    """The settings of every environment.  The annotation of a setting is its rule."""
 
     # --- The database ---
-    # postgresql://… and mysql://… in their plain spelling; the driver is ours to choose.
-    # A relative SQLite path is taken from instance/.
+    # postgresql://… or mysql://… without a driver; we choose the driver.
+    # A relative SQLite path is relative to instance/.
     DATABASE_URL: Annotated[str, DatabaseUrl()] = "sqlite:///latchkey.db"
-    # What answers there is a pooler that lends connections of PostgreSQL, each for one transaction (docs/scaling.md).
+    # DATABASE_URL names a PostgreSQL pooler in transaction mode (docs/scaling.md).
     DATABASE_POOLER: bool = False
 
     # --- Tokens ---
     # Signs every token (HS256).  At least 32 random bytes.
     JWT_SECRET_KEY: Annotated[str, Printable()] = ""
-    # A key set file, made and changed by `flask keys`.  Signs in place of JWT_SECRET_KEY, which then only verifies.
+    # The key set file of `flask keys`.  If set, it signs, and JWT_SECRET_KEY only verifies.
     JWT_KEYSET: Annotated[str, Printable()] = ""
-    # Where a request may carry its token.
+    # The places in a request where a token is accepted.
     JWT_TOKEN_LOCATION: Annotated[tuple[str, ...], LOCATIONS] = ("headers", "cookies")
-    # A token in a query ends up in histories and in the logs of proxies (RFC 6750 section 2.3): say it twice.
+    # Confirms `query_string` above: browser histories and proxy logs keep queries (RFC 6750 section 2.3).
     ALLOW_TOKEN_IN_QUERY: bool = False
-    # Seconds that an access token lives: short, because a client renews it without asking anybody.
+    # Lifetime of an access token in seconds: short, because a client refreshes it without the user.
     JWT_ACCESS_TOKEN_EXPIRES: Annotated[int, Range(min=1, max=DAY)] = 900
-    # Seconds that a session lives.  Rotation does not extend it.
+    # Lifetime of a session in seconds.  Rotation does not extend it.
     JWT_REFRESH_TOKEN_EXPIRES: Annotated[int, Range(min=1, max=366 * DAY)] = 30 * DAY
     # `iss` and `aud` of every token, set and checked (RFC 7519 sections 4.1.1 and 4.1.3).
     JWT_ISSUER: Annotated[str, NAME] = "latchkey"
     JWT_AUDIENCE: Annotated[str, NAME] = "latchkey"
-    # Seconds that the clocks of two machines may differ.
+    # Seconds by which the clocks of two machines may differ.
     JWT_LEEWAY: Annotated[int, Range(min=0, max=60)] = 10
-    # Seconds in which an exchanged refresh token still gets the same successor again:
-    # two tabs, or an answer lost on the way, cost nobody their session.
+    # Seconds in which an exchanged refresh token gets the same successor again, so that
+    # two tabs or a lost answer do not end the session.
     REFRESH_GRACE: Annotated[int, Range(min=0, max=60)] = 10
 
     # --- Accounts ---
     # A login ends the user's other sessions.
     SINGLE_SESSION: bool = False
-    # Anybody may register.  Off: accounts are made by `flask users create`.
+    # Anybody may register.  If off, only `flask users create` makes accounts.
     REGISTRATION_OPEN: bool = True
-    # Failed logins to one account from one address, and the seconds after which they are forgotten.
+    # Allowed failed logins for one account and address, and the seconds until the count resets.
     LOGIN_ATTEMPTS: Annotated[int, Range(min=1, max=100)] = 5
     LOGIN_WINDOW: Annotated[int, Range(min=1, max=DAY)] = 300
-    # DELETE /users is on.  Development and tests only.
+    # Enables DELETE /users.  Development and tests only.
     ALLOW_DELETE_ALL_USERS: bool = False
-    # Characters.  Never below 8; 15 is what NIST SP 800-63B-4 asks where a password is the only factor.
+    # Characters, at least 8.  NIST SP 800-63B-4 requires 15 if the password is the only factor.
     PASSWORD_MIN_LENGTH: Annotated[int, Range(min=8, max=64)] = 8
 
     # --- Password hashing: Argon2id at the minimum of the OWASP Password Storage Cheat Sheet ---
@@ -86,48 +96,48 @@ class Config:
     # --- Requests ---
     # Bytes of a request body.
     MAX_CONTENT_LENGTH: Annotated[int, Range(min=1024, max=16 * 1024 * 1024)] = 65_536
-    # Seconds in which a request that comes again with its Idempotency-Key gets the first answer.
+    # Seconds in which a repeated Idempotency-Key gets the first answer.
     IDEMPOTENCY_KEY_EXPIRES: Annotated[int, Range(min=60, max=30 * DAY)] = DAY
 
-    # --- Who is believed ---
-    # Origins whose pages may call us, with cookies: https://app.example.com,https://admin.example.com
+    # --- Trust ---
+    # Origins whose pages may call the API, with cookies: https://app.example.com,https://admin.example.com
     CORS_ORIGINS: Annotated[tuple[str, ...], ORIGINS] = ()
-    # Host names that we answer to.  None: any.
+    # Host names that the service accepts.  Empty: any.
     TRUSTED_HOSTS: Annotated[tuple[str, ...], HOSTS] = ()
-    # Proxies in front of us whose X-Forwarded-For, -Proto and -Host count.
+    # Number of proxies in front whose X-Forwarded-For, -Proto and -Host are trusted.
     TRUSTED_PROXIES: Annotated[int, Range(min=0, max=10)] = 0
 
     # --- The server ---
     PORT: Annotated[int, Range(min=1, max=65_535)] = 8000
-    # Processes.  Two a core is plenty: passwords are hashed outside of Python's lock.
+    # Worker processes.  Two per core are enough, because hashing releases Python's lock.
     WEB_CONCURRENCY: Annotated[int, Range(min=1, max=256)] = 2
-    # Requests that one process serves at a time.  Many, because logins that wait for their hash wait here:
-    # whoever is turned away at once comes back at once, and that costs more than waiting does.
+    # Requests that one process serves at the same time.  High, because logins wait here for their hash.
+    # A refused client retries at once, and that costs more than its waiting.
     THREADS: Annotated[int, Range(min=2, max=256)] = 64
-    # Seconds between SIGTERM and the stop, in which we serve on while /health/ready is 503 already.
-    # For a balancer that asks it: twice its interval or more.  One that tries the next server by itself needs none.
+    # Seconds between SIGTERM and the stop.  The service still answers, and /health/ready is 503.
+    # Set twice the interval of a balancer that asks it.  A proxy that retries needs no draining.
     DRAIN_SECONDS: Annotated[int, Range(min=0, max=300)] = 0
 
     # --- Logs ---
     LOG_LEVEL: Annotated[str, OneOf(["DEBUG", "INFO", "WARNING", "ERROR"])] = "INFO"
     LOG_FORMAT: Annotated[str, OneOf(["console", "json"])] = "json"
 
-    # --- For those who watch over it ---
-    # Port of the metrics for Prometheus; 0: none. Never that of the service, which the world can reach.
+    # --- Monitoring ---
+    # Port of the metrics for Prometheus; 0: none.  Must differ from PORT, which is public.
     METRICS_PORT: Annotated[int, Range(min=0, max=65_535)] = 0
-    # Where it listens.  Another machine needs another address than this one's own, and a firewall.
+    # Address of the metrics.  For a Prometheus on another machine, change it and set up a firewall.
     METRICS_HOST: Annotated[str, IpAddress()] = "127.0.0.1"
-    # Traces by OpenTelemetry.  Where they go, and how many: the standard variables, OTEL_….
+    # Traces by OpenTelemetry.  The standard OTEL_… variables set their destination and sampling.
     TRACES: bool = False
 
-    # --- Not for the environment: what the code relies on ---
+    # --- Constants, not read from the environment ---
     APP_ENV: ClassVar[str] = "development"
-    PROPAGATE_EXCEPTIONS: ClassVar[bool] = False  # a crash is one JSON answer everywhere, tests included
+    PROPAGATE_EXCEPTIONS: ClassVar[bool] = False  # a crash is a JSON answer everywhere, also in tests
     ALLOW_SEED: ClassVar[bool] = True  # `flask seed` makes sample users
-    SECURE_COOKIES: ClassVar[bool] = False  # over plain HTTP a browser would not send them back
+    SECURE_COOKIES: ClassVar[bool] = False  # a browser does not return secure cookies over plain HTTP
 
     def problems(self) -> dict[str, str]:
-        """What makes these settings unusable, by setting: the fix, never the value."""
+        """The unusable settings, each with its fix.  Never a value."""
         install = "pip install --require-hashes -r requirements/extras.txt"
         wanted = {"METRICS_PORT": "prometheus_client", "TRACES": "opentelemetry"}
         found = {
@@ -138,12 +148,12 @@ class Config:
         if self.DATABASE_POOLER and not self.DATABASE_URL.startswith("postgres"):
             found["DATABASE_POOLER"] = "is for PostgreSQL; leave it unset"
         if self.METRICS_PORT == self.PORT:
-            found["METRICS_PORT"] = "must be another than PORT, which strangers may reach"
+            found["METRICS_PORT"] = "must differ from PORT, which is public"
         return found
 
 
 class DevelopmentConfig(Config):
-    """A machine with Python and nothing else: no setting needed."""
+    """Needs no setting, only Python."""
 
     ALLOW_DELETE_ALL_USERS = True
     LOG_FORMAT = "console"
@@ -151,16 +161,16 @@ class DevelopmentConfig(Config):
     def problems(self) -> dict[str, str]:
         if not self.JWT_SECRET_KEY:
             try:
-                self.JWT_SECRET_KEY = kept_secret(INSTANCE / "jwt_secret_key")
+                self.JWT_SECRET_KEY = stored_secret(INSTANCE / "jwt_secret_key")
             except OSError as error:
                 return {
-                    "JWT_SECRET_KEY": f"cannot be kept in instance/ ({error.strerror}); set it, or make that writable"
+                    "JWT_SECRET_KEY": f"cannot be stored in instance/ ({error.strerror}); set it, or make that writable"
                 }
         return super().problems()
 
 
 class TestingConfig(Config):
-    """Fast where production is careful: cheap hashes, a secret that dies with the process."""
+    """Fast: cheap hashes, and a secret that is new in every process."""
 
     APP_ENV: ClassVar[str] = "testing"
     TESTING: ClassVar[bool] = True
@@ -173,7 +183,7 @@ class TestingConfig(Config):
 
 
 class ProductionConfig(Config):
-    """What strangers may reach.  Nothing here may be guessed or left open."""
+    """Refuses every unsafe setting, because the service is public."""
 
     APP_ENV: ClassVar[str] = "production"
     ALLOW_SEED: ClassVar[bool] = False
@@ -185,13 +195,13 @@ class ProductionConfig(Config):
             found["JWT_SECRET_KEY"] = problem
         for name in ("ARGON2_MEMORY_COST", "ARGON2_TIME_COST", "ARGON2_PARALLELISM"):
             if getattr(self, name) < getattr(Config, name):
-                found[name] = f"is below the floor of {getattr(Config, name)}; leave it unset"
+                found[name] = f"must be at least {getattr(Config, name)}; leave it unset"
         if "query_string" in self.JWT_TOKEN_LOCATION and not self.ALLOW_TOKEN_IN_QUERY:
-            found |= {"ALLOW_TOKEN_IN_QUERY": "must be true to take tokens from queries, which histories and logs keep"}
+            found |= {"ALLOW_TOKEN_IN_QUERY": "must be true to accept tokens in queries, which logs keep"}
         if self.ALLOW_DELETE_ALL_USERS:
             found["ALLOW_DELETE_ALL_USERS"] = "is for development and tests only; leave it unset"
         if get_debug_flag():
-            found["FLASK_DEBUG"] = "shows strangers the inside of the program; leave it unset"
+            found["FLASK_DEBUG"] = "shows the source code to the public; leave it unset"
         return found
 
 
@@ -203,11 +213,10 @@ CONFIGS: dict[str, type[Config]] = {
 def load_config() -> Config:
     """The settings of this process: the class that `APP_ENV` names, overridden by the environment.
 
-    A `.env` file beside this one is read too, but never in tests; what the
-    environment itself says wins over it.
+    Also reads the `.env` file in this folder, but not in tests. The environment overrides it.
 
     Raises:
-        ConfigError: for every setting that is unusable, all in one.
+        ConfigError: lists every unusable setting.
     """
     env = Env(eager=False)
     if os.environ.get("APP_ENV") != "testing":
@@ -231,7 +240,7 @@ def load_config() -> Config:
         messages = cast("Mapping[str, list[str]]", error.error_messages)
         raise ConfigError({name: " ".join(texts) for name, texts in messages.items()}) from None
     if config.JWT_KEYSET:
-        config.JWT_KEYSET = str(ROOT / config.JWT_KEYSET)  # wherever the program is started
+        config.JWT_KEYSET = str(ROOT / config.JWT_KEYSET)  # independent of the working directory
     if problems := config.problems():
         raise ConfigError(problems)
     return config

@@ -1,4 +1,4 @@
-"""What a setting may be: the rules that the annotations in `config.py` name, and what makes a good secret."""
+"""The rules of the settings in `config.py`, and the check of secrets."""
 
 import ipaddress
 import os
@@ -11,10 +11,10 @@ from marshmallow.validate import Regexp, Validator
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
-MIN_SECRET_BYTES = 32  # RFC 7518 section 3.2: at least as long as the hash
-MIN_SECRET_DISTINCT_BYTES = 10  # 32 random bytes, even in hexadecimal, have more
+MIN_SECRET_BYTES = 32  # RFC 7518 section 3.2: at least the length of the hash; also in app/tokens/key_set.py
+MIN_SECRET_DISTINCT_BYTES = 10  # 32 random bytes have more, also in hexadecimal
 
-# Long enough, and still known to everybody: what manuals and token debuggers print.
+# Secrets that manuals and token debuggers print.
 KNOWN_SECRETS = {
     "192b9bdd22ab9ed4d12e236c78afcb9a393ec15f71bbf5dc987d54727823bcbf",  # Flask's manual
     "a-string-secret-at-least-256-bits-long",  # jwt.io
@@ -23,7 +23,7 @@ KNOWN_SECRETS = {
 
 
 class DatabaseUrl(Validator):
-    """A URL of a database that we speak to."""
+    """A URL of a supported database."""
 
     BACKENDS = ("sqlite", "postgresql", "postgres", "mysql", "mariadb")
 
@@ -33,8 +33,8 @@ class DatabaseUrl(Validator):
             if "+" in url.drivername:
                 url.get_dialect().import_dbapi()
         except (NoSuchModuleError, ImportError):
-            raise ValidationError("Names a driver that is not installed; leave the driver to us.") from None
-        except (ArgumentError, ValueError):  # of the form, of the port
+            raise ValidationError("Names a driver that is not installed; remove the driver from the URL.") from None
+        except (ArgumentError, ValueError):  # bad form, bad port
             url = None
         if url is None or url.drivername.partition("+")[0] not in self.BACKENDS:
             raise ValidationError(f"Must be a URL that begins with one of {', '.join(self.BACKENDS)}.")
@@ -42,7 +42,7 @@ class DatabaseUrl(Validator):
 
 
 class Printable(Validator):
-    """Text without control characters.  Bytes of the environment that are no UTF-8 are none either (PEP 383)."""
+    """Text without control characters.  Also refuses bytes that are not UTF-8 (PEP 383)."""
 
     def __call__(self, value: str) -> str:
         if not value.isprintable():
@@ -51,7 +51,7 @@ class Printable(Validator):
 
 
 class IpAddress(Validator):
-    """An address of this machine, not a name."""
+    """An IP address, not a host name."""
 
     def __call__(self, value: str) -> str:
         try:
@@ -61,7 +61,7 @@ class IpAddress(Validator):
 
 
 class Each(Validator):
-    """A list whose every word is of that form."""
+    """A list whose words all match the pattern."""
 
     def __init__(self, pattern: str, message: str) -> None:
         self.pattern, self.message = re.compile(pattern), message
@@ -84,26 +84,26 @@ class SomeOf(Validator):
         return value
 
 
-# Exact origins, as browsers send them (RFC 6454 section 6.1): no pattern, no path, not `null` and not `*`.
+# Exact origins as browsers send them (RFC 6454 section 6.1): no pattern, no path, no `null`, no `*`.
 ORIGINS = Each(
     r"https?://[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?",
     "Must be exact origins such as https://app.example.com, separated by commas.",
 )
-# One that begins with a dot stands for its subdomains too.
+# A name that begins with a dot includes its subdomains.
 HOSTS = Each(
     r"\.?[a-z0-9]([a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:]+\]",
     "Must be host names such as api.example.com, without scheme and port, separated by commas.",
 )
 LOCATIONS = SomeOf("headers", "cookies", "json", "query_string")
-NAME = Regexp(r"[ -~]+\Z", error="Must be printable ASCII, for it stands in a header.")
+NAME = Regexp(r"[ -~]+\Z", error="Must be printable ASCII.")
 
 
 def secret_problem(secret: str) -> str:
-    """Why strangers might know or guess it, and the fix; nothing, where they will not."""
+    """Why the secret is unsafe, and the fix; empty if it is safe."""
     if not secret:
         problem = "is not set"
     elif secret in KNOWN_SECRETS:
-        problem = "is printed where everybody can read it"
+        problem = "is a published example"
     elif len(secret.encode()) < MIN_SECRET_BYTES:
         problem = f"is shorter than {MIN_SECRET_BYTES} bytes"
     elif len(set(secret)) < MIN_SECRET_DISTINCT_BYTES:
@@ -113,15 +113,15 @@ def secret_problem(secret: str) -> str:
     return f"{problem}; make one with: python -c 'import secrets; print(secrets.token_urlsafe(48))'"
 
 
-def kept_secret(path: Path) -> str:
-    """The secret in the file, made on the first call; of several processes that begin at once, one makes it."""
+def stored_secret(path: Path) -> str:
+    """The secret in the file.  The first call makes it, also when several processes start at once."""
     if not path.exists():
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # the database of development lies there too
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # the development database is there too
         draft = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
         draft.touch(mode=0o600)
         draft.write_text(secrets.token_urlsafe(48))
         try:
-            os.link(draft, path)  # atomic, and fails where another process was first
+            os.link(draft, path)  # atomic; fails if another process was first
         except FileExistsError:
             pass
         finally:

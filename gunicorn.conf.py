@@ -1,4 +1,4 @@
-"""How gunicorn serves the application: `gunicorn wsgi:app` reads this file."""
+"""Settings of gunicorn.  `gunicorn wsgi:app` reads this file."""
 
 import importlib
 import os
@@ -15,8 +15,7 @@ HERE = Path(__file__).parent
 
 if str(HERE) not in sys.path:
     sys.path.insert(0, str(HERE))
-# A reload (SIGHUP) runs this file again, and reads those anew that it is made of. Of all else that is ours the master
-# imports nothing.
+# A reload (SIGHUP) runs this file again and imports `server` again. The master imports nothing else of ours.
 for _stale in [name for name in sys.modules if name.partition(".")[0] == "server"]:
     del sys.modules[_stale]
 from server import clients, logs, metrics, stopping, trial  # noqa: E402 -- see above
@@ -35,34 +34,34 @@ worker_class = stopping.Worker
 threads = _settings.THREADS
 timeout = 30  # seconds without a sign of life from a worker
 graceful_timeout = 30
-keepalive = 75  # longer than a proxy keeps its side (nginx: 60), or it meets a closed connection
-max_requests = 100_000  # a leak, should there be one, does not grow for ever
+keepalive = 75  # longer than a proxy keeps an idle connection (nginx: 60), so that the proxy closes first
+max_requests = 100_000  # limits the effect of a memory leak
 max_requests_jitter = 10_000
 worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108 -- the heartbeat must not wait for a disk
-control_socket_disable = True  # or two services of one user meet in one socket
-forwarded_allow_ips = ""  # who may say that the request came by https: nobody, unless the application is told
+control_socket_disable = True  # otherwise two services of one user share one socket
+forwarded_allow_ips = ""  # trust nobody's X-Forwarded-Proto here; TRUSTED_PROXIES decides in the application
 limit_request_line = 4094
 limit_request_fields = 50
 limit_request_field_size = 8190
 
-# For what gunicorn has no setting.
+# gunicorn has no settings for these (docs/operations.md, "Patches of gunicorn").
 gunicorn.util.write_error = clients.write_error
 gunicorn.util.close_graceful = clients.close_graceful
 
 
 def read_keys() -> bytes | None:
-    """The key set as it stands in its file, sound or not."""
+    """The content of the key set file, valid or not."""
     try:
         return Path(_settings.JWT_KEYSET).read_bytes() if _settings.JWT_KEYSET else None
     except OSError:
         return None
 
 
-_sound_keys = read_keys()  # the trial has just read it
+_valid_keys = read_keys()  # the trial has just read it
 
 
 def when_ready(server: Any) -> None:
-    """What the master does besides, from the start to the end."""
+    """Prepare the master: metrics address, reload check, draining."""
     server.installed = trial.installed()
     server.metrics_folder = server.metrics_listener = None
     try:
@@ -75,18 +74,18 @@ def when_ready(server: Any) -> None:
 
 def on_reload(server: Any) -> None:
     if trial.installed() != server.installed:
-        server.log.warning("Other libraries are installed than those of the start, which go on: restart to use them")
+        server.log.warning("The installed libraries have changed since the start; restart to use them")
     try:
         follow_settings(server)
     except OSError as error:
-        server.log.error("No metrics: %s", error.strerror)  # noqa: TRY400 -- a line says it all
+        server.log.error("METRICS_PORT: cannot be opened (%s); no metrics until the next reload", error.strerror)  # noqa: TRY400 -- one line is enough
 
 
 def follow_settings(server: Any) -> None:
-    """Those of now.
+    """Apply the current settings.
 
     Raises:
-        OSError: where the metrics cannot be served at their address.
+        OSError: the address of the metrics cannot be opened.
     """
     server.drain_seconds = _settings.DRAIN_SECONDS
     try:
@@ -96,32 +95,32 @@ def follow_settings(server: Any) -> None:
 
 
 def pre_fork(server: Any, worker: Any) -> None:
-    """See to it that a worker that dies while the key set is broken can be replaced all the same."""
-    global _sound_keys  # noqa: PLW0603 -- gunicorn's hooks have nothing else in common
+    """Keep the last valid key set for new workers, and give the worker its index."""
+    global _valid_keys  # noqa: PLW0603 -- gunicorn's hooks share no other state
     keys = read_keys()
-    if keys != _sound_keys:
+    if keys != _valid_keys:
         with suppress(trial.CannotStartError):
             trial.try_to_start()
-            _sound_keys = keys
-    taken = {other.place for other in server.WORKERS.values()}
-    worker.place = next(place for place in range(len(taken) + 1) if place not in taken)
+            _valid_keys = keys
+    used = {other.worker_index for other in server.WORKERS.values()}
+    worker.worker_index = next(index for index in range(len(used) + 1) if index not in used)
 
 
 def post_fork(server: Any, worker: Any) -> None:
-    """Hand over, in the worker, where the application may be imported, what the master knows."""
-    # Until the worker has a handler of its own, the master's takes the signal and does nothing with it: a stop while
-    # the application is imported would last for all of `graceful_timeout`. There is nothing to finish yet.
+    """Hand the master's facts to the application.  Only a worker may import it."""
+    # Until the worker sets its own handler, it has the master's, which ignores the signal. A stop during the import
+    # of the application would last for all of `graceful_timeout`, although there is no request to finish yet.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     keys: Any = importlib.import_module("app.tokens.keys")
-    keys.sound_key_set = _sound_keys
-    requests: Any = importlib.import_module("app.web.request")
-    requests.framing_errors += (ParseException,)
-    flag: Any = importlib.import_module("app.system.stopping")
-    flag.flag = server.stopping
+    keys.sound_key_set = _valid_keys
+    request_module: Any = importlib.import_module("app.web.request")
+    request_module.framing_errors += (ParseException,)
+    stopping_module: Any = importlib.import_module("app.system.stopping")
+    stopping_module.flag = server.stopping
     if _settings.METRICS_PORT:
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = server.metrics_folder
-        numbers: Any = importlib.import_module("app.observability.metrics")
-        numbers.place = worker.place
+        own_metrics: Any = importlib.import_module("app.observability.metrics")
+        own_metrics.worker_index = worker.worker_index
 
 
 def child_exit(server: Any, worker: Any) -> None:

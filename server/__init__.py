@@ -1,1 +1,1 @@
-"""What `gunicorn.conf.py` is made of: how the application is served, beside what it does."""
+"""Parts of `gunicorn.conf.py`: how gunicorn serves the application."""

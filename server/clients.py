@@ -1,4 +1,4 @@
-"""Clients that stall, that do not hang up, or that are refused before the application hears them."""
+"""Handle stalled clients, lingering connections and requests that gunicorn refuses."""
 
 import functools
 import inspect
@@ -11,9 +11,9 @@ from typing import Any
 
 import gunicorn.util
 
-RECEIVE_TIMEOUT = 5  # seconds: a client that stops sending loses its thread
-SEND_TIMEOUT = 10  # seconds: so does one that stops taking what it asked for
-MAX_LINGERING = 64  # connections that a worker closes at a time with patience
+RECEIVE_TIMEOUT = 5  # seconds; a client that stops sending frees its thread after this
+SEND_TIMEOUT = 10  # seconds; the same for a client that stops reading its answer
+MAX_LINGERING = 64  # connections that one worker closes gracefully at the same time
 MALFORMED = "bad_request", "The request is malformed."
 REFUSALS = {
     408: ("request_timeout", "The request did not arrive in time."),
@@ -24,15 +24,15 @@ REFUSALS = {
 
 
 def bound_waits(server: Any) -> None:
-    """Bound every read and write of a client's socket.  Accepted ones inherit it; `timeout` is not for threads."""
+    """Limit reads and writes on client sockets, which inherit this.  gunicorn's `timeout` does not cover threads."""
     for listener in server.LISTENERS:
         listener.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", RECEIVE_TIMEOUT, 0))
-        if hasattr(socket, "TCP_USER_TIMEOUT"):  # on Linux (RFC 5482); SO_SNDTIMEO begins anew with every few bytes
+        if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux (RFC 5482); SO_SNDTIMEO restarts with every few bytes
             listener.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, SEND_TIMEOUT * 1000)
 
 
 def write_error(sock: socket.socket, status: int, _reason: str, _message: str) -> None:
-    """What is refused before the application sees it has the application's error shape too, and quotes nothing."""
+    """Answer a request that gunicorn refuses in the application's error shape.  Quotes nothing of it."""
     status = status if status in REFUSALS else 400
     code, message = REFUSALS.get(status, MALFORMED)
     request_id = str(uuid.uuid4())
@@ -52,17 +52,17 @@ def write_error(sock: socket.socket, status: int, _reason: str, _message: str) -
     gunicorn.util.write_nonblock(sock, head.encode("latin-1") + body)
 
 
-_close_graceful = inspect.unwrap(gunicorn.util.close_graceful)  # after a reload the one there is ours of before
+_close_graceful = inspect.unwrap(gunicorn.util.close_graceful)  # after a reload gunicorn has our previous version
 _lingering = threading.BoundedSemaphore(MAX_LINGERING)
 
 
 @functools.wraps(_close_graceful)
 def close_graceful(sock: socket.socket) -> None:
-    """Close a connection without keeping anybody else.
+    """Close a connection without blocking the others.
 
-    Whoever is told that this is the end gets two seconds to hang up, so that the answer is not lost (RFC 9112
-    section 9.6). gunicorn spends them in the worker's main thread, which alone accepts connections: thirty clients
-    that do not hang up keep everybody else out for a minute. So they are spent beside it, as far as there is room.
+    The client gets two seconds to hang up, so that the answer is not lost (RFC 9112 section 9.6). gunicorn waits in
+    the worker's main thread, the only one that accepts connections, so thirty clients that do not hang up block all
+    others for a minute. This function waits in a thread; above MAX_LINGERING it closes at once.
     """
     if threading.current_thread() is not threading.main_thread():
         _close_graceful(sock)

@@ -1,4 +1,4 @@
-"""What gunicorn itself writes down, of requests that the application never sees."""
+"""The log of gunicorn itself: requests that the application never sees."""
 
 import logging
 import re
@@ -10,7 +10,7 @@ TOKEN = re.compile(r"eyJ[\w.-]+|(?<=jwt=)[^&\s'\"]+")
 
 
 class Logger(gunicorn.glogging.Logger):  # type: ignore[misc]  # gunicorn ships no types
-    """gunicorn's own, which quotes request lines: without a token in them, or a trace for what a client does."""
+    """Mask tokens in gunicorn's log, which quotes request lines; omit traces of client timeouts."""
 
     def setup(self, cfg: Any) -> None:
         super().setup(cfg)
@@ -21,5 +21,5 @@ class Logger(gunicorn.glogging.Logger):  # type: ignore[misc]  # gunicorn ships 
     def _mask(record: logging.LogRecord) -> bool:
         record.msg, record.args = TOKEN.sub("…", record.getMessage()), ()
         if record.exc_info and isinstance(record.exc_info[1], TimeoutError | BlockingIOError):
-            record.exc_info = None  # SEND_TIMEOUT, RECEIVE_TIMEOUT: a client that stops is no fault of ours
+            record.exc_info = None  # SEND_TIMEOUT, RECEIVE_TIMEOUT: the client has stopped; not our error
         return True

@@ -1,4 +1,4 @@
-"""Where the metrics are asked for, and the files in which the workers add them up."""
+"""The address of the metrics, and the files that the workers write them to."""
 
 import errno
 import importlib
@@ -11,39 +11,47 @@ import gunicorn.sock
 
 
 def listen_at(server: Any, wanted: tuple[str, int] | None) -> None:
-    """Open the metrics' own address, beside those of the service that the command line may have chosen.
+    """Open the address of the metrics, in addition to the addresses of the service.
 
-    The workers answer there too: a thread of the master would be in the way of its
-    forks, and a process of its own would have to be watched over.
+    The command line may set the service's addresses. The workers serve this one too,
+    because a thread in the master would disturb its forks, and a separate process
+    would need supervision.
 
     Raises:
-        OSError: where it cannot be opened.
+        OSError: the address cannot be opened.
     """
-    before = server.metrics_listener
-    if before in server.LISTENERS and before.getsockname()[:2] != wanted:
-        server.LISTENERS.remove(before)
-        before.close()
+    current = server.metrics_listener
+    if current in server.LISTENERS and current.getsockname()[:2] != wanted:
+        server.LISTENERS.remove(current)
+        current.close()
     server.metrics_listener = None
     if wanted is None:
         return
-    there = [one for one in server.LISTENERS if one.FAMILY != socket.AF_UNIX and one.getsockname()[1] == wanted[1]]
-    # Ours, of before a reload or of a master of before (SIGUSR2); else the command line gave the service that port.
-    if there and before not in there and not server.master_pid:
-        raise OSError(errno.EADDRINUSE, "the service listens at that port")
-    if not there:
+    listeners = [
+        listener
+        for listener in server.LISTENERS
+        if listener.FAMILY != socket.AF_UNIX and listener.getsockname()[1] == wanted[1]
+    ]
+    # A listener at this port is ours from before a reload, or from the previous master (SIGUSR2). Otherwise the command
+    # line gave this port to the service.
+    if listeners and current not in listeners and not server.master_pid:
+        raise OSError(errno.EADDRINUSE, "the service already uses this port")
+    if not listeners:
         kind = gunicorn.sock.TCP6Socket if ":" in wanted[0] else gunicorn.sock.TCPSocket
-        there = [kind(wanted, server.cfg, server.log)]
-        server.LISTENERS += there
-        server.log.info("Metrics at: %s", there[0])
+        listeners = [kind(wanted, server.cfg, server.log)]
+        server.LISTENERS += listeners
+        server.log.info("Metrics at: %s", listeners[0])
     folder = server.metrics_folder or tempfile.mkdtemp(prefix="latchkey-metrics-", dir=server.cfg.worker_tmp_dir)
     server.metrics_folder = folder
-    server.metrics_listener = there[0]
+    server.metrics_listener = listeners[0]
 
 
 def forget(server: Any, worker: Any) -> None:
-    """How busy a worker was that is no more; what it counted stays."""
+    """Remove a dead worker's gauges.  Its counters stay."""
     if server.metrics_folder:
-        importlib.import_module("prometheus_client.multiprocess").mark_process_dead(worker.place, server.metrics_folder)
+        importlib.import_module("prometheus_client.multiprocess").mark_process_dead(
+            worker.worker_index, server.metrics_folder
+        )
 
 
 def remove_files(server: Any) -> None:

@@ -28,8 +28,8 @@ from app.users.gate import Gate, load_changed
 from app.web.logs import event_logged
 from app.web.typing import StartResponse, WSGIApplication, WSGIEnvironment
 
-# Where server/metrics.py has made a folder for them: which of the workers this is. Otherwise there is one process.
-place: int | None = None
+# The index of this worker, if server/metrics.py has made a folder for the files. None: there is only one process.
+worker_index: int | None = None
 
 METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}  # clients may send any other
 NO_ROUTE = "none"
@@ -82,7 +82,7 @@ class Metrics:
 
     def text(self) -> bytes:
         """The metrics of all workers in Prometheus' text format."""
-        return generate_latest(self.registry if place is None else _AllWorkers())
+        return generate_latest(self.registry if worker_index is None else _AllWorkers())
 
     def count_request(self, response: Response) -> Response:
         """Count by the route's rule, because a client can invent any number of paths."""
@@ -111,8 +111,8 @@ class Metrics:
 
 def init_app(app: Flask) -> None:
     """Connect to the signals and serve METRICS_PORT.  Runs last, so that it is the outermost layer."""
-    if place is not None:
-        values.ValueClass = values.MultiProcessValue(lambda: place)  # type: ignore[no-untyped-call]
+    if worker_index is not None:
+        values.ValueClass = values.MultiProcessValue(lambda: worker_index)  # type: ignore[no-untyped-call]
     app.extensions["metrics"] = metrics = Metrics()
     metrics.info.labels(app.config["API_VERSION"]).set(1)
     app.after_request(metrics.count_request)

@@ -201,7 +201,7 @@ class TestLoadConfig:
         monkeypatch.setenv("PORT", "9464")
         monkeypatch.setenv("METRICS_PORT", "9464")
 
-        assert refusal().startswith("METRICS_PORT: must be another than PORT")
+        assert refusal().startswith("METRICS_PORT: must differ from PORT")
 
     @pytest.mark.parametrize(("name", "value"), [("METRICS_PORT", "9464"), ("TRACES", "true")])
     def test_an_extra_that_is_not_installed(self, production, monkeypatch, name, value):
@@ -258,7 +258,7 @@ class TestProduction:
             ("short", "is shorter than 32 bytes"),
             ("ab" * 40, "is not random"),
             ("é" * 15, "shorter"),
-            ("a-string-secret-at-least-256-bits-long", "is printed where everybody can read it"),
+            ("a-string-secret-at-least-256-bits-long", "is a published example"),
         ],
     )
     def test_needs_a_good_secret(self, production, monkeypatch, secret, words):
@@ -342,7 +342,7 @@ class TestKeptSecret:
         (tmp_path / "file").touch()
         monkeypatch.setattr(config, "INSTANCE", tmp_path / "file" / "instance")
 
-        assert refusal().startswith("JWT_SECRET_KEY: cannot be kept in instance/")
+        assert refusal().startswith("JWT_SECRET_KEY: cannot be stored in instance/")
 
 
 class TestDotEnv:

@@ -240,7 +240,7 @@ def test_keys_change_under_a_running_server(tmp_path):
         assert signs() == second  # the one that took its place has the keys of before, too
 
     log = secrets_in_logs.LOGS[-1]
-    assert "Not reloaded, the workers of before go on: latchkey cannot start: JWT_KEYSET: is malformed" in log
+    assert "Not reloaded; the old workers continue: latchkey cannot start: JWT_KEYSET: is malformed" in log
     assert "Traceback" not in log
 
 
@@ -271,7 +271,7 @@ def test_a_reload_reads_everything_anew(tmp_path):
         assert registration() == 403
 
     assert "Draining for 1 s: still serving, not ready" in secrets_in_logs.LOGS[-1]
-    assert "Other libraries are installed than those of the start" in secrets_in_logs.LOGS[-1]
+    assert "The installed libraries have changed since the start" in secrets_in_logs.LOGS[-1]
 
 
 def test_a_worker_imports_little_but_the_program():

@@ -162,12 +162,12 @@ class TestLoad:
 class TestWorkers:
     @pytest.fixture
     def worker(self, another, monkeypatch, tmp_path):
-        """An application in the place of one of several workers."""
+        """An application that is one of several workers."""
         monkeypatch.setattr(values, "ValueClass", values.ValueClass)
         monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
 
-        def worker(place):
-            monkeypatch.setattr(metrics, "place", place)
+        def worker(index):
+            monkeypatch.setattr(metrics, "worker_index", index)
             return another(METRICS_PORT=PORT)
 
         return worker
