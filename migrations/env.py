@@ -3,15 +3,19 @@
 Our own: no warning, no change to the loggers, and one migration job at a time.
 """
 
+from collections.abc import Iterator
 from typing import Any, Literal
 
 import click
 from alembic import context
+from alembic.autogenerate import renderers
 from alembic.ddl.sqlite import SQLiteImpl
+from alembic.operations.ops import MigrateOperation
 from alembic.runtime.migration import MigrationContext
 from alembic.util import CommandError
 from flask import current_app
 from sqlalchemy import Connection, Engine, NullPool, Table, create_engine, text
+from sqlalchemy.schema import CreateTable
 from sqlalchemy.types import TypeDecorator
 
 LOCK = 7_239_001  # any number, the same in every job
@@ -29,6 +33,46 @@ class KeepAutoincrement(SQLiteImpl):
             if "AUTOINCREMENT" in self.connection.execute(query, {"name": name}).scalar_one():
                 table.dialect_options["sqlite"]["autoincrement"] = True
         super().create_table(table, **options)
+
+
+class RestoreAutoincrement(MigrateOperation):
+    """Makes an SQLite table anew with the AUTOINCREMENT that it has lost."""
+
+    def __init__(self, table: str) -> None:
+        self.table = table
+
+    def to_diff_tuple(self) -> tuple[Any, ...]:
+        """Say what `flask db check` prints."""
+        lost = f"table {self.table} has lost AUTOINCREMENT and uses ids again"
+        return ("restore_autoincrement", f"{lost}: `flask db migrate` writes the repair")
+
+
+@renderers.dispatch_for(RestoreAutoincrement)
+def render_restoration(_autogen: Any, operation: RestoreAutoincrement) -> str:
+    table = f'"{operation.table}", recreate="always", table_kwargs={{"sqlite_autoincrement": True}}'
+    return (
+        'if op.get_context().dialect.name == "sqlite":\n'
+        f"    with op.batch_alter_table({table}):\n"
+        "        pass  # made anew with AUTOINCREMENT"
+    )
+
+
+def without_autoincrement(connection: Connection) -> Iterator[str]:
+    """Tables that have AUTOINCREMENT in the models and not in the database."""
+    query = text("SELECT name, sql FROM sqlite_master WHERE type = 'table'")
+    made: dict[str, str] = {row.name: row.sql for row in connection.execute(query)}
+    for table in current_app.extensions["migrate"].db.metadata.sorted_tables:
+        wanted = str(CreateTable(table).compile(connection))
+        if "AUTOINCREMENT" in wanted and "AUTOINCREMENT" not in made.get(table.name, wanted):
+            yield table.name
+
+
+def restore_autoincrement(migration: MigrationContext, _revision: Any, scripts: list[Any]) -> None:
+    """Add what reflection does not see to a generated migration, and to what `flask db check` finds."""
+    if migration.dialect.name == "sqlite" and migration.connection is not None:
+        for name in without_autoincrement(migration.connection):
+            scripts[0].upgrade_ops.ops.append(RestoreAutoincrement(name))
+            scripts[0].downgrade_ops.ops.append(RestoreAutoincrement(name))
 
 
 def render_item(kind: str, item: Any, autogen: Any) -> str | Literal[False]:
@@ -104,6 +148,7 @@ def run_migrations_online() -> None:
                 render_as_batch=True,
                 compare_type=True,
                 compare_server_default=True,
+                process_revision_directives=restore_autoincrement,
                 transaction_per_migration=one_by_one,
             )
             with context.begin_transaction():

@@ -150,6 +150,36 @@ class TestMigrations:
         assert "AUTOINCREMENT" in table_sql("users")
         flask_migrate.check()
 
+    @pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+    def test_a_lost_autoincrement_is_found_and_repaired(self, empty, tmp_path, caplog):
+        """`flask db check` names the table, and `flask db migrate` writes the migration that repairs it."""
+        copy = tmp_path / "migrations"
+        copytree(MIGRATIONS, copy)
+        flask_migrate.upgrade(directory=str(copy))
+        lose_autoincrement("users")
+        with pytest.raises(SystemExit) as end:
+            flask_migrate.check(directory=str(copy))
+        assert end.value.code == 1
+        assert "table users has lost AUTOINCREMENT" in caplog.text
+        assert "flask db migrate" in caplog.text
+
+        flask_migrate.migrate(directory=str(copy), rev_id="9999", message="repair")
+        flask_migrate.upgrade(directory=str(copy))
+
+        assert "AUTOINCREMENT" in table_sql("users")
+        flask_migrate.check(directory=str(copy))
+
+
+def lose_autoincrement(name):
+    """Make a table anew as a migration of raw SQL might."""
+    sql = table_sql(name).replace(" AUTOINCREMENT", "")
+    with db.engine.connect() as connection:
+        connection.exec_driver_sql("PRAGMA foreign_keys = OFF")
+        connection.exec_driver_sql(f"DROP TABLE {name}")
+        connection.exec_driver_sql(sql)
+        connection.commit()
+    db.engine.dispose()
+
 
 def table_sql(name):
     with db.engine.connect() as connection:

@@ -10,8 +10,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from alembic.script import ScriptDirectory
 
 ROOT = Path(__file__).parents[3]
+HEAD = ScriptDirectory(ROOT / "migrations").get_current_head()
 PAGE = (ROOT / "docs" / "add-a-field.md").read_text()
 
 SHOW_USERS = """
@@ -40,7 +42,7 @@ print(json.dumps([[user["display_name"] for user in seen], too_long, "display_na
 @pytest.fixture
 def project(tmp_path):
     """A copy of the project with the edits of the page."""
-    for name in ("app", "migrations", "config.py", "config_rules.py", "wsgi.py"):
+    for name in ("app", "migrations", "config.py", "config_rules.py", "wsgi.py", "pyproject.toml"):
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
         copy(ROOT / name, tmp_path / name)
     for path, text in re.findall(r"```python edit=(\S+)\n(.*?)```", PAGE, re.DOTALL):
@@ -61,8 +63,9 @@ def edit(path, block):
     path.write_text("".join(lines))
 
 
-def python(project, *words):
+def python(project, *words, **settings):
     environment = {"APP_ENV": "testing", "DATABASE_URL": f"sqlite:///{project / 'x.db'}", "FLASK_SKIP_DOTENV": "1"}
+    environment |= settings
     command = [sys.executable, "-W", "error", *words]
     run = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
@@ -93,6 +96,20 @@ def test_works(project):
     with sqlite3.connect(project / "x.db") as database:
         (made,) = database.execute("SELECT sql FROM sqlite_master WHERE name = 'users'").fetchone()
     assert "AUTOINCREMENT" in made
+
+
+def test_migration_needs_no_correction(project):
+    """The generated migration passes the checks of the project's style, and its SQL can be written."""
+    flask = "-m", "flask", "--app", "wsgi"
+    python(project, *flask, "db", "upgrade")
+    python(project, *flask, "db", "migrate", "--rev-id", "9999", "-m", "Add the display name of a user.")
+    (migration,) = (project / "migrations" / "versions").glob("9999_*.py")
+
+    python(project, "-m", "ruff", "check", migration)
+    python(project, "-m", "ruff", "format", "--check", migration)
+    written = python(project, *flask, "db", "upgrade", "--sql", f"{HEAD}:9999", DATABASE_URL="postgresql://nowhere/x")
+
+    assert "ALTER TABLE users ADD COLUMN display_name VARCHAR(80)" in written
 
 
 def test_edits_models_and_schemas_alone():
