@@ -33,6 +33,8 @@ def follow(project, text):
         path = project / name
         for hunk in hunks.split("@@\n"):
             path.write_text(edited(path.read_text(), hunk))
+    for name, contents in re.findall(r"```python file=(\S+)\n(.*?)```", text, re.DOTALL):
+        (project / name).write_text(contents)
 
 
 def edited(text, hunk):
@@ -49,7 +51,7 @@ def run(project, *words):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("title", ["Delete the metrics and traces"])
+@pytest.mark.parametrize("title", ["Delete the metrics and traces", "Delete the idempotency keys"])
 def test_a_part_can_be_deleted(title, tmp_path):
     """After the edits of the page, ruff and the tests still pass."""
     project = tmp_path / "copy"
