@@ -1,4 +1,4 @@
-"""What a database error means, on each of the databases."""
+"""Classify database errors on every database."""
 
 import re
 import sqlite3

@@ -30,7 +30,7 @@ LOCKS = {
     "mariadb": "LOCK TABLES idempotency_keys READ",
     "sqlite": "BEGIN IMMEDIATE",
 }
-# What a connection says of how long it waits for a lock.
+# The query for the lock timeout of a connection.
 PATIENCE = {
     "postgresql": "SHOW lock_timeout",
     "mysql": "SELECT @@session.lock_wait_timeout",
@@ -209,7 +209,7 @@ class TestPruneSome:
 
 class TestBatches:
     def test_go_on_where_they_were(self, app):
-        """What was deleted PostgreSQL would read again each time; the beginning comes once more at the end."""
+        """Batches go on where the last one ended, because PostgreSQL reads deleted rows again."""
         with app.app_context():
             add_revoked(*DAYS[:3])
             batches = expired_batches(repeat(2))

@@ -1,4 +1,4 @@
-"""What every route costs in statements: neither a query too many nor one per row comes in unseen."""
+"""The number of database statements of every route."""
 
 from datetime import timedelta
 
@@ -11,8 +11,9 @@ from support.api import bearer
 from support.routes import assert_same, tables
 from support.statements import statements
 
-# Of each route's success, by the first who may: a user, an administrator, a refresh token. One of them asks who it is.
-# Whoever makes a view do more, or less, changes its number here.
+# The number for a success by the first caller who may: a user, an administrator or a refresh token.  It includes the
+# query for the caller.
+# Change the number here if a view sends more or fewer statements.
 STATEMENTS = tables("STATEMENTS")
 EXPLICIT = ("raise", "write_only")  # ways to load a relationship that never load it on access
 

@@ -1,4 +1,4 @@
-"""What a project's own ways of logging in and resetting a password are built from."""
+"""The functions for a project's own login and reset flows."""
 
 import pytest
 
