@@ -44,7 +44,7 @@ def create_app(config: object) -> Flask:
         API_SPEC_OPTIONS=openapi.ABOUT,
     )
 
-    # What every request meets, in this order.
+    # For every request, in this order.
     logs.init_app(app)
     request.init_app(app)
     proxies.init_app(app)
@@ -65,7 +65,7 @@ def create_app(config: object) -> Flask:
     for command in COMMANDS:
         app.cli.add_command(command)
 
-    # Last, so that ours are the handlers that count; then whatever watches all of it.
+    # Last, so that our error handlers win; then observability, which wraps everything.
     errors.init_app(app)
     observability.init_app(app)
     return app

@@ -22,7 +22,7 @@ LOCK = 7_239_001  # any number, the same in every job
 
 
 class KeepAutoincrement(SQLiteImpl):
-    """Keeps AUTOINCREMENT where batch mode makes a table anew: reflection does not see it, and ids would come again."""
+    """Keeps AUTOINCREMENT when batch mode rebuilds a table, because reflection does not see it."""
 
     __dialect__ = "sqlite"  # Alembic takes this class for SQLite from now on
 
@@ -36,7 +36,7 @@ class KeepAutoincrement(SQLiteImpl):
 
 
 class RestoreAutoincrement(MigrateOperation):
-    """Makes an SQLite table anew with the AUTOINCREMENT that it has lost."""
+    """Rebuilds an SQLite table with the AUTOINCREMENT that it has lost."""
 
     def __init__(self, table: str) -> None:
         self.table = table

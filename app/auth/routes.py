@@ -49,11 +49,8 @@ from app.web.request import client_of_request
 
 blp = Blueprint("auth", __name__, url_prefix="/api/v1/auth", description="Sign up, log in, stay logged in, log out.")
 
-PASSWORD_FAILS = (
-    Code.invalid_credentials,
-    Code.too_many_attempts,
-    Code.overloaded,
-)  # errors of routes that check a password
+# The errors of routes that check a password.
+PASSWORD_FAILS = (Code.invalid_credentials, Code.too_many_attempts, Code.overloaded)
 
 
 def _into_cookies(args: dict[str, bool]) -> bool:

@@ -12,7 +12,7 @@ from sqlalchemy import Select, Table, bindparam, delete, insert, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.auth.models import IP_ADDRESS_LENGTH, USER_AGENT_LENGTH, RevokedToken, Session
-from app.auth.throttle import attempt_key, forget_failures, give_back_attempt, reserve_attempt
+from app.auth.throttle import attempt_key, counted_attempt, forget_failures
 from app.data.base import db
 from app.data.errors import unique_or
 from app.data.expiry import prune_some
@@ -39,7 +39,7 @@ class Account(SimpleNamespace):
     is_admin: bool
     is_active: bool
 
-    def __repr__(self) -> str:  # whoever writes one down writes no hash down
+    def __repr__(self) -> str:  # keeps the hash out of logs
         return f"<Account {self.id}>"
 
 
@@ -107,16 +107,8 @@ def _find(statement: Select[*tuple[Any, ...]], **values: Any) -> Account | None:
 def _verify(user: Account | None, name: str, password: str, client: Client) -> Account:
     # Count by user id, so that a rename does not reset the counter.
     attempt = attempt_key(f"user {user.id}" if user else f"name {name}", client.ip_address)
-    try:
-        reserve_attempt(attempt)
-    except ApiError:
-        log_event("authn_login_lock", level=WARNING, user_id=user.id if user else None)
-        raise
-    try:
+    with counted_attempt(attempt, user.id if user else None):
         is_correct = verify_password(user.password_hash if user else None, password)
-    except ApiError:
-        give_back_attempt(attempt)
-        raise
     if user is None or not is_correct or not user.is_active:
         log_event("authn_login_fail", level=WARNING, user_id=user.id if user else None)
         prune_some()

@@ -3,8 +3,11 @@
 import hashlib
 import ipaddress
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from functools import cache
+from logging import WARNING
 from typing import Any, cast
 
 from flask import current_app
@@ -15,6 +18,7 @@ from app.auth.models import FailedLogin
 from app.data.base import db
 from app.data.types import UTCDateTime, utcnow
 from app.web.errors import ApiError, Code
+from app.web.logs import log_event
 
 IPV6_NETWORK = 64  # bits: one subscriber's network (RFC 6177), which has too many addresses to count each
 NAT64 = ipaddress.ip_network("64:ff9b::/96")  # IPv4 addresses written as IPv6 (RFC 6052)
@@ -66,6 +70,29 @@ def _reservation(dialect: str, *, returns: bool) -> Insert:
     insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
     counting = insert(_table).on_conflict_do_update(index_elements=["key"], set_=changes)
     return counting.returning(_failed.attempts, _failed.expires_at) if returns else counting
+
+
+@contextmanager
+def counted_attempt(key: str, user_id: int | None) -> Iterator[None]:
+    """Count the password check of the block as an attempt.  A server-side failure does not count.
+
+    Args:
+        key: the result of `attempt_key`.
+        user_id: for the log; None for an unknown user.
+
+    Raises:
+        ApiError: 429 `too_many_attempts`; 503 `overloaded` from the block.
+    """
+    try:
+        reserve_attempt(key)
+    except ApiError:
+        log_event("authn_login_lock", level=WARNING, user_id=user_id)
+        raise
+    try:
+        yield
+    except ApiError:
+        give_back_attempt(key)
+        raise
 
 
 def reserve_attempt(key: str) -> None:

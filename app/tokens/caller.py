@@ -41,7 +41,7 @@ caller = cast("Caller", LocalProxy(lambda: g.caller))
 
 
 def is_anonymous() -> bool:
-    """Whether no token came, where a route takes that."""
+    """Whether the request has no token, on a route where it is optional."""
     return g.caller is None
 
 
@@ -66,14 +66,14 @@ _NAMES = _LIVE_CALLER.selected_columns.keys()  # computed once, because asking e
 
 
 def authenticate(*, refresh: bool = False, optional: bool = False) -> None:
-    """Find out who sent the request, from its token alone, and leave the answer in `caller`.
+    """Read the token of the request and set `caller`.
 
     Args:
-        refresh: take a refresh token, and no access token.
-        optional: no token at all is fine; a bad one is not.
+        refresh: require a refresh token instead of an access token.
+        optional: accept a request without a token; an invalid one is still refused.
 
     Raises:
-        ApiError: 401 where no token came, or it is not good; 403 where a cookie came without its CSRF value.
+        ApiError: 401 without a valid token; 403 for a cookie without its CSRF value.
     """
     g.caller = None
     text = find_token(refresh=refresh)

@@ -24,19 +24,19 @@ class Identity(Protocol):
 
 
 class Grant(NamedTuple):
-    """What tokens are issued on: a session, and the refresh token that renews it, if any does."""
+    """The session of new tokens, and its refresh token if it can be renewed."""
 
     session_id: UUID
     refresh_jti: UUID | None
     issued_at: datetime
     expires_at: datetime
-    is_resent: bool = False  # to somebody who came again within the grace
+    is_resent: bool = False  # the same refresh token again, within the grace period
 
 
 def issue_tokens(user: Identity, grant: Grant, *, fresh: bool, by_cookie: bool = False) -> dict[str, Any]:
-    """The tokens of an answer: the access token with its seconds, and the refresh token where the session has one.
+    """Make the access token and, if the session can be renewed, the refresh token.
 
-    By cookie they go into the answer's cookies, and what is left is what a script may know.
+    With `by_cookie` the tokens are set as cookies, and the body has only the type and the lifetime.
     """
     now = int(utcnow().timestamp())
     end = int(grant.expires_at.timestamp())

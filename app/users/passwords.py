@@ -11,6 +11,7 @@ from flask import Flask, current_app
 from app.data.text import TextTooLongError, normalized
 from app.users.gate import Gate, cores
 
+MIN_PASSWORD_LENGTH = 8  # characters: the smallest value of the setting PASSWORD_MIN_LENGTH
 PASSWORD_LENGTH = 128  # characters, after NFKC; the cost of a hash does not grow with it
 SPARE_THREADS = 1 / 8  # share of a worker's threads that logins leave to other requests; at least 3
 

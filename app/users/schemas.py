@@ -8,7 +8,7 @@ from marshmallow.validate import Length
 
 from app.users.models import USERNAME_LENGTH
 from app.users.password_rules import is_common, resembles
-from app.users.passwords import PASSWORD_LENGTH
+from app.users.passwords import MIN_PASSWORD_LENGTH, PASSWORD_LENGTH
 from app.web.fields import NextCursor, PageArgs, RowSchema, StrictBoolean, Text, Timestamp, normalized_within
 
 RESEMBLES = "The password is too similar to the user name."
@@ -50,7 +50,7 @@ class NewPassword(fields.String):
             load_only=True,
             metadata={
                 "format": "password",
-                "minLength": 8,
+                "minLength": MIN_PASSWORD_LENGTH,
                 "maxLength": PASSWORD_LENGTH,
                 "description": "Any characters, including spaces and emoji. Common passwords are refused. "
                 "The setting `PASSWORD_MIN_LENGTH` may require more.",

@@ -2,14 +2,12 @@
 
 from sqlalchemy import select, update
 
-from app.auth.throttle import attempt_key, reserve_attempt
+from app.auth.throttle import attempt_key, counted_attempt
 from app.data.base import db
 from app.data.statements import write
 from app.users.models import User, username_key
-from app.users.passwords import hashing_slot, verify_password
+from app.users.passwords import MIN_PASSWORD_LENGTH, hashing_slot, verify_password
 from app.web.errors import ApiError, Code
-
-MIN_PASSWORD_LENGTH = 8  # characters: the smallest value of PASSWORD_MIN_LENGTH
 
 
 def lock_admins() -> set[int]:
@@ -49,5 +47,5 @@ def is_password(user_id: int, name: str, address: str | None) -> bool:
     with hashing_slot():  # one slot for both hashes
         password_hash = db.session.scalar(select(User.password_hash).where(User.id == user_id))
         db.session.remove()  # give the connection back, because a hash takes long
-        reserve_attempt(attempt_key(f"user {user_id}", address))
-        return any(verify_password(password_hash, spelling) for spelling in {name, username_key(name)})
+        with counted_attempt(attempt_key(f"user {user_id}", address), user_id):
+            return any(verify_password(password_hash, spelling) for spelling in {name, username_key(name)})

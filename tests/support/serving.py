@@ -83,7 +83,7 @@ def copy_of_the_project(folder):
 
 
 def hasty_copy(folder):
-    """One that waits a second for a client that sends, and two for one that takes: tests wait as long."""
+    """A copy of the project with short client timeouts, so that tests wait less."""
     copy = copy_of_the_project(folder)
     own = copy / "server" / "clients.py"
     text = own.read_text()

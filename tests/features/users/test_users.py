@@ -2,9 +2,10 @@
 
 import pytest
 
-from app.auth.models import Session
+from app.auth.models import FailedLogin, Session
 from app.items.models import Item
 from app.users.models import User
+from app.web.errors import ApiError, Code
 from support.api import API, bearer, count, error, log_in, make_admin, me, refresh, sign_up
 from support.statements import statements
 
@@ -173,6 +174,31 @@ class TestUpdateMe:
         assert error(response) == (422, "validation_failed")
         assert response.json["errors"] == {"json": {"username": ["This is your password. Choose another name."]}}
         assert me(client, account.access_token).json["username"] == "grace"
+
+    def test_a_name_that_may_be_the_password_counts_as_an_attempt(self, app, client):
+        """A token gives no more guesses than the login does, and 429 names the seconds to wait."""
+        account = sign_up(client, "grace", "hopper-lovelace")
+        guesses = app.config["LOGIN_ATTEMPTS"]
+
+        assert [self.rename(client, account, f"guess-{i}-long").status_code for i in range(guesses)] == [200] * guesses
+        response = self.rename(client, account, "hopper-lovelace")
+
+        assert error(response) == (429, "too_many_attempts")
+        assert int(response.headers["Retry-After"]) > 0
+
+    def test_a_comparison_that_fails_does_not_count(self, app, client, monkeypatch):
+        """A 503 gives the attempt back."""
+        account = sign_up(client, "grace", "hopper-lovelace")
+
+        def refuse(*_args):
+            raise ApiError(Code.overloaded)
+
+        with monkeypatch.context() as patch:
+            patch.setattr("app.users.service.verify_password", refuse)
+            assert error(self.rename(client, account, "another-name")) == (503, "overloaded")
+
+        assert count(app, FailedLogin) == 0
+        assert self.rename(client, account, "another-name").status_code == 200
 
     def test_a_mismatch_tells_nothing_about_the_password(self, client):
         """A request that cannot rename is a 412, whether the name is the password or not."""
