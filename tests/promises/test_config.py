@@ -416,4 +416,4 @@ def test_a_lock_file_names_no_place(page):
     lines = [line for line in page.read_text().splitlines() if not line.startswith("#")]
 
     assert [line for line in lines if "://" in line or re.match(r"\s*(-[-a-z]*i|/)", line)] == []
-    assert all(re.match(r"    --hash=sha256:[0-9a-f]{64}|[a-z0-9._-]+(\[[a-z]+\])?==", line) for line in lines)
+    assert all(re.match(r"    --hash=sha256:[0-9a-f]{64}|[a-z0-9._-]+(\[[a-z-]+\])?==", line) for line in lines)
