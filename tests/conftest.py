@@ -9,10 +9,12 @@ from app.data.base import Base, db
 from app.users import gate
 from config import TestingConfig
 from support import contract, secrets_in_logs
-from support.api import API, bearer, log_in, make_admin, migrated_app, refresh, sign_up, variant
+from support.api import bearer, log_in, make_admin, migrated_app, refresh, sign_up, variant
 from support.databases import PRESENT, fresh_beside, fresh_database
+from support.things import PATH, Thing
 
 NEVER_SEEN = pytest.StashKey()
+pytest_plugins = ["support.releases"]
 
 
 @pytest.hookimpl(trylast=True)
@@ -147,7 +149,7 @@ def app(migrated, monkeypatch):
     migrated.config.clear()
     migrated.config.update(settings)
     with migrated.app_context():
-        for table in reversed(Base.metadata.sorted_tables):
+        for table in (Thing.__table__, *reversed(Base.metadata.sorted_tables)):
             db.session.execute(table.delete())
         db.session.commit()
 
@@ -218,7 +220,7 @@ def as_stale_user(client, user):
 
 @pytest.fixture
 def lamp(client, as_user):
-    """An item of the user's."""
-    response = client.post(f"{API}/items", headers=as_user, json={"name": "Lamp", "price": "19.90"})
+    """A thing of the user's."""
+    response = client.post(PATH, headers=as_user, json={"name": "Lamp", "price": "19.90"})
     assert response.status_code == 201
     return response.json

@@ -12,11 +12,11 @@ from app.data.base import Base, db
 from app.data.connections import database_url, engine_options
 from app.data.errors import unique_or
 from app.data.statements import insert, read, write
-from app.items.models import Item
 from app.users.models import User
 from config import TestingConfig
 from support.databases import ALL, ENDINGS, absent
 from support.statements import statements
+from support.things import Thing
 
 
 @pytest.mark.parametrize("kind", ALL)
@@ -178,7 +178,7 @@ class TestInsert:
     def test_a_column_without_a_value_is_null(self, app):
         """An optional column can be read from the object."""
         with app.app_context():
-            item = insert(Item, name="Lamp", price=Decimal(1))
+            item = insert(Thing, name="Lamp", price=Decimal(1))
 
             assert (item.description, item.owner_id) == (None, None)
 

@@ -201,7 +201,7 @@ class TestPruneSome:
     def test_idempotent_requests_prune(self, app, client, user, expired):
         """Clients that never log in again keep no expired key."""
         headers = user.headers | {"Idempotency-Key": "new"}
-        assert client.post(f"{API}/items", headers=headers, json={"name": "Lamp", "price": "1"}).status_code == 201
+        assert client.post(f"{API}/things", headers=headers, json={"name": "Lamp", "price": "1"}).status_code == 201
 
         with app.app_context():
             assert db.session.scalars(select(IdempotencyKey.key)).one() != "old"

@@ -9,9 +9,9 @@ from sqlalchemy import func, select
 
 from app.auth.models import FailedLogin, RevokedToken, Session
 from app.data.base import db
-from app.items.models import Item
 from app.users.models import User
 from support.api import API, PASSWORD, bearer, claims, count, log_in, make_admin, refresh, sign_up
+from support.things import Thing
 
 
 def at_once(app, *calls):
@@ -71,10 +71,10 @@ def test_one_item_name_is_taken_once(app, as_user):
     """Of 20 who create one item at once, one does."""
     body = {"name": "Lamp", "price": "1"}
 
-    responses = at_once(app, *[lambda client: client.post(f"{API}/items", headers=as_user, json=body)] * 20)
+    responses = at_once(app, *[lambda client: client.post(f"{API}/things", headers=as_user, json=body)] * 20)
 
     assert statuses(responses) == {201: 1, 409: 19}
-    assert count(app, Item) == 1
+    assert count(app, Thing) == 1
 
 
 def test_one_refresh_token_has_one_successor(app, client, user):
@@ -189,20 +189,20 @@ def test_the_last_admin_stays(app, client, method):
 
 def test_changes_meet_a_deletion(app, client, user, lamp, as_admin):
     """Whoever changes an item while it is deleted is told that it is gone, never that we failed."""
-    path = f"{API}/items/{lamp['id']}"
+    path = f"{API}/things/{lamp['id']}"
     changes = [lambda c, n=n: c.patch(path, headers=user.headers, json={"price": str(n)}) for n in range(8)]
 
     responses = at_once(app, *changes, lambda c: c.delete(path, headers=as_admin))
 
     assert responses[-1].status_code == 200
     assert statuses(responses[:-1]).keys() <= {200, 404}
-    assert count(app, Item) == 0
+    assert count(app, Thing) == 0
 
 
 def test_an_owner_who_goes_leaves_no_broken_item(app, client, user):
     """Items created while their owner is deleted either stand without an owner or were refused."""
     creations = [
-        lambda c, n=n: c.post(f"{API}/items", headers=user.headers, json={"name": f"Thing {n}", "price": "1"})
+        lambda c, n=n: c.post(f"{API}/things", headers=user.headers, json={"name": f"Thing {n}", "price": "1"})
         for n in range(8)
     ]
 
@@ -211,6 +211,6 @@ def test_an_owner_who_goes_leaves_no_broken_item(app, client, user):
     assert responses[-1].status_code == 200
     created = statuses(responses[:-1])
     assert created.keys() <= {201, 401, 404}
-    assert count(app, Item) == created[201]
+    assert count(app, Thing) == created[201]
     with app.app_context():
-        assert db.session.scalar(select(func.count()).where(Item.owner_id.is_not(None))) == 0
+        assert db.session.scalar(select(func.count()).where(Thing.owner_id.is_not(None))) == 0

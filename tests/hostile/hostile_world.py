@@ -8,13 +8,13 @@ from hostile_cases import expand, numbered
 from sqlalchemy import func, select
 
 from app.data.base import db
-from app.items.models import Item
 from app.users.models import User
 from support.api import API, error, log_in, make_admin, sign_up
+from support.things import Thing
 
 INSIDES = re.compile(r"Traceback|File \"|sqlalchemy|sqlite3|psycopg|pymysql|\b(SELECT|INSERT|UPDATE|DELETE) ")
 TARGETS = {
-    "item": ("POST", "items", "user"),
+    "item": ("POST", "things", "user"),
     "register": ("POST", "auth/register", "nobody"),
     "login": ("POST", "auth/login", "nobody"),
     "user_admin": ("PATCH", "users/${plain}", "admin"),
@@ -25,7 +25,7 @@ TARGETS = {
 ROWS = select(
     select(func.count()).select_from(User).scalar_subquery(),
     select(func.count()).select_from(User).where(User.is_admin).scalar_subquery(),
-    select(func.count()).select_from(Item).scalar_subquery(),
+    select(func.count()).select_from(Thing).scalar_subquery(),
 )
 
 
@@ -42,7 +42,7 @@ class World:
         admin = log_in(self.client, "ada")
         self.headers = {"user": self.user.headers, "admin": admin.headers, "nobody": {}}
         self.lamp, _chair = self.make_item("Lamp"), self.make_item("Chair")
-        cursor = self.get("items?limit=1").json["next_cursor"]
+        cursor = self.get("things?limit=1").json["next_cursor"]
         middle = len(cursor) // 2
         self.known = {
             "existing": "grace",
@@ -60,7 +60,7 @@ class World:
         return self.client.get(f"{API}/{path}", headers=self.headers["user"])
 
     def make_item(self, name):
-        response = self.client.post(f"{API}/items", headers=self.headers["user"], json={"name": name, "price": "1.50"})
+        response = self.client.post(f"{API}/things", headers=self.headers["user"], json={"name": name, "price": "1.50"})
         assert response.status_code == 201
         return response.json
 
@@ -70,7 +70,7 @@ class World:
         self._rows = None
 
     def drop_item(self, item_id):
-        self.drop(f"items/{item_id}", self.headers["admin"])
+        self.drop(f"things/{item_id}", self.headers["admin"])
 
     def send(self, method, path, *, headers=(), caller, **options):
         """The answer to one hostile request, once what holds for every one of them has been checked.
@@ -90,7 +90,7 @@ class World:
                 error(response)
             self._rows = self.rows()
             assert self._rows == before
-        assert self.get("items?limit=1").status_code == 200
+        assert self.get("things?limit=1").status_code == 200
         return response
 
     def send_body(self, case, body, known):

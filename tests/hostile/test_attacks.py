@@ -8,16 +8,27 @@ from datetime import timedelta
 from functools import cached_property
 from itertools import count
 
-import flask_migrate
 import pytest
 import time_machine
 from attacks import Forge, Keys, make_key_set, read, recipes, watching_what_is_reached
 
-from app import create_app
 from app.data.base import db
 from app.data.types import utcnow
 from config import ProductionConfig, TestingConfig
-from support.api import API, PASSWORD, bearer, claims, error, log_in, make_admin, me, refresh, sign_up
+from support.api import (
+    API,
+    PASSWORD,
+    app_with_things,
+    bearer,
+    claims,
+    create_tables,
+    error,
+    log_in,
+    make_admin,
+    me,
+    refresh,
+    sign_up,
+)
 
 ALGORITHMS = ("HS256", "RS256", "ES256", "EdDSA")
 DETERMINISTIC = ("HS256", "RS256", "EdDSA")  # the same claims, signed twice, are the same text
@@ -25,8 +36,8 @@ EVERYWHERE = ("headers", "cookies", "json", "query_string")
 ENDPOINTS = {
     "protected": ("GET", "users/me"),
     "write": ("PATCH", "users/me"),
-    "optional": ("GET", "items"),
-    "fresh": ("POST", "items"),
+    "optional": ("GET", "things"),
+    "fresh": ("POST", "things"),
     "refresh": ("POST", "auth/refresh"),
     "logout": ("POST", "auth/logout/access"),
     "admin": ("GET", "users"),
@@ -61,7 +72,7 @@ class Target:
         self.apps = []
         self.app = self.make_app()
         with self.app.app_context():
-            flask_migrate.upgrade()
+            create_tables()
         self.open_app = self.make_app(JWT_TOKEN_LOCATION=EVERYWHERE, ALLOW_TOKEN_IN_QUERY=True)
         self.client = self.app.test_client()
         shown = self.client.get("/.well-known/jwks.json").json["keys"]
@@ -78,7 +89,7 @@ class Target:
         config.LOGIN_ATTEMPTS = 100
         for name, value in settings.items():
             setattr(config, name, value)
-        self.apps.append(create_app(config))
+        self.apps.append(app_with_things(config))
         return self.apps[-1]
 
     def close(self):

@@ -19,10 +19,10 @@ BODIES = [
     ("POST", "auth/fresh-login", {"username": MARKS, "password": PASSWORD}, "username"),
     ("PUT", "auth/password", {"current_password": PASSWORD, "new_password": MARKS}, "new_password"),
     ("PATCH", "users/me", {"username": MARKS}, "username"),
-    ("POST", "items", {"name": MARKS, "price": "1.00"}, "name"),
-    ("POST", "items", {"name": "Lock", "price": "1.00", "description": MARKS}, "description"),
-    ("PATCH", "items/{lamp}", {"name": MARKS}, "name"),
-    ("PATCH", "items/{lamp}", {"description": MARKS}, "description"),
+    ("POST", "things", {"name": MARKS, "price": "1.00"}, "name"),
+    ("POST", "things", {"name": "Lock", "price": "1.00", "description": MARKS}, "description"),
+    ("PATCH", "things/{lamp}", {"name": MARKS}, "name"),
+    ("PATCH", "things/{lamp}", {"description": MARKS}, "description"),
 ]
 PASSWORDS = [
     ("POST", "auth/login", {"username": "grace", "password": MARKS}),
@@ -65,7 +65,7 @@ class TestText:
         """64 KiB of marks are a wrong password as any other."""
         assert error(send(client, method, path, body, as_user)) == (401, "invalid_credentials")
 
-    @pytest.mark.parametrize("path", ["items", "users"])
+    @pytest.mark.parametrize("path", ["things", "users"])
     def test_too_long_a_search_is_refused(self, client, as_admin, path):
         """The same in a query."""
         response = cheaply(client, "GET", f"{API}/{path}", query_string={"q": SHORTER_MARKS}, headers=as_admin)
@@ -81,7 +81,7 @@ class TestText:
 
     def test_spaces_around_a_name_do_not_count(self, client, as_user):
         """A name is trimmed before it is measured."""
-        response = send(client, "POST", "items", {"name": " " * 1000 + "Lock", "price": "1.00"}, as_user)
+        response = send(client, "POST", "things", {"name": " " * 1000 + "Lock", "price": "1.00"}, as_user)
 
         assert response.json["name"] == "Lock"
 
@@ -89,7 +89,7 @@ class TestText:
         """80 characters, each of four in the text as sent, are 80 characters."""
         name = "\u03b1\u0313\u0300\u0345" * 80
 
-        response = send(client, "POST", "items", {"name": name, "price": "1.00"}, as_user)
+        response = send(client, "POST", "things", {"name": name, "price": "1.00"}, as_user)
 
         assert response.json["name"] == "\u1f82" * 80
 

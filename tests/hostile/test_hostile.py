@@ -60,7 +60,7 @@ class TestBodies:
 
     @staticmethod
     def assert_stored(world, sent, response):
-        shown = [world.get(f"items/{response.json['id']}").json for _ in range(2)]
+        shown = [world.get(f"things/{response.json['id']}").json for _ in range(2)]
 
         assert shown == [response.json] * 2
         assert shown[0]["name"] == normalize("NFC", sent["name"]).strip()
@@ -147,13 +147,13 @@ class TestItemNames:
     @pytest.mark.parametrize(("text", "verdict"), strings("item_name"))
     def test_is_taken_or_refused(self, world, text, verdict):
         """Taken: it comes back code point for code point, but trimmed and in NFC."""
-        response = post(world, "items", {"name": text, "price": "1.50"}, caller="user")
+        response = post(world, "things", {"name": text, "price": "1.50"}, caller="user")
 
         if verdict == "reject":
             assert_refused(response, text)
             return
         assert response.status_code == 201, response.text[:300]
-        assert world.get(f"items/{response.json['id']}").json == response.json
+        assert world.get(f"things/{response.json['id']}").json == response.json
         assert response.json["name"] == normalize("NFC", text).strip()
         world.drop_item(response.json["id"])
 
@@ -163,17 +163,17 @@ class TestSearch:
     def test_is_taken_literally_or_refused(self, world, text, verdict):
         """All that is found contains it, in whatever case; and an item of that very name is found."""
         new = json.dumps({"name": text, "price": "1.50"})
-        made = world.client.post(f"{API}/items", headers=world.headers["user"], data=new, content_type=JSON)
+        made = world.client.post(f"{API}/things", headers=world.headers["user"], data=new, content_type=JSON)
 
         response = world.send(
-            "GET", f"{API}/items", query_string=f"limit=100&q={quote(text, errors='surrogatepass')}", caller="user"
+            "GET", f"{API}/things", query_string=f"limit=100&q={quote(text, errors='surrogatepass')}", caller="user"
         )
 
         if verdict == "reject":
             assert_refused(response, text)
         else:
             assert response.status_code == 200, response.text[:300]
-            names = [found["name"] for found in response.json["items"]]
+            names = [found["name"] for found in response.json["things"]]
             assert [name for name in names if self.folded(text) not in self.folded(name)] == []
             assert made.json.get("name") != text or text in names
         if made.status_code == 201:

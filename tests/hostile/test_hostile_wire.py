@@ -12,7 +12,7 @@ from hostile_cases import cases, content, numbered, stalls, statuses
 from support import secrets_in_logs
 from support.api import API, PASSWORD
 from support.databases import fresh_beside
-from support.serving import hasty_copy, parse, post, read_all, send, serving
+from support.serving import WITH_THINGS, hasty_copy, parse, post, read_all, send, serving
 
 THREADS = 10
 
@@ -22,7 +22,7 @@ def server(database, tmp_path_factory):
     """A server, and a user of it with a token."""
     with (
         fresh_beside(database, tmp_path_factory.mktemp("wire")) as url,
-        serving(DATABASE_URL=url, APP_ENV="testing") as (port, _process),
+        serving(app=WITH_THINGS, DATABASE_URL=url, APP_ENV="testing") as (port, _process),
     ):
         status, tokens, _headers = post(port, f"{API}/auth/register", {"username": "grace", "password": PASSWORD})
         assert status == 201
@@ -42,7 +42,7 @@ def test_is_answered_as_it_should(server, case):
     if status >= 400:
         assert body.keys() - {"errors"} == {"error", "message", "status", "request_id"}
         assert (body["status"], body["request_id"]) == (status, headers["X-Request-ID"])
-    plain = f"GET {API}/items HTTP/1.0\r\nX-Request-ID: {request_id}\r\n\r\n".encode()
+    plain = f"GET {API}/things HTTP/1.0\r\nX-Request-ID: {request_id}\r\n\r\n".encode()
     assert parse(send(server.port, plain))[1]["X-Request-ID"] == request_id
 
 
@@ -62,7 +62,7 @@ def test_who_stalls_keeps_nobody_out(tmp_path):
     """
     settings = {"DATABASE_URL": f"sqlite:///{tmp_path / 'stalled.db'}", "APP_ENV": "testing", "THREADS": str(THREADS)}
     kinds = [case for _ in range(2 * THREADS // len(stalls())) for case in stalls()]
-    with serving(root=hasty_copy(tmp_path), **settings) as (port, _process), ExitStack() as stack:
+    with serving(root=hasty_copy(tmp_path), app=WITH_THINGS, **settings) as (port, _process), ExitStack() as stack:
         clients = [stack.enter_context(socket.create_connection(("127.0.0.1", port))) for _ in kinds]
         for client, case in zip(clients, kinds, strict=True):
             client.sendall(content(case["raw"], numbered({"token": "x.y.z"})))

@@ -1,32 +1,21 @@
 """The commands of `flask`, as an operator types them."""
 
 from datetime import timedelta
-from decimal import Decimal
 from types import SimpleNamespace
 from uuid import UUID
 
 import pytest
-from sqlalchemy import delete, select, update
+from sqlalchemy import update
 
 from app import create_app
 from app.auth.models import RevokedToken, Session
 from app.data.base import db
 from app.data.types import utcnow
-from app.items.models import Item
 from app.users import cli
 from app.users.models import User
 from config import TestingConfig
 from support.api import API, count, error, log_in, me
-
-
-def fails(result, *words):
-    """The command failed in one line, and no other, that says these words."""
-    assert isinstance(result.exception, SystemExit), repr(result.exception)  # anything else is a traceback at a shell
-    assert result.exit_code == 1
-    (line,) = result.output.splitlines()
-    assert line.startswith("Error: ")
-    for word in words:
-        assert word in line
+from support.commands import fails
 
 
 class TestUsersCreate:
@@ -251,46 +240,6 @@ class TestTokensRevokeAll:
         assert count(app, Session) == 1
 
 
-class TestSeed:
-    def test_adds_samples_once(self, app, client, runner):
-        """Users whose passwords are shown this once, and items; a second run adds nothing."""
-        first = runner.invoke(args=["seed"])
-        rows = count(app, User), count(app, Item)
-        second = runner.invoke(args=["seed"])
-
-        assert (first.exit_code, second.exit_code) == (0, 0)
-        assert rows == (3, 12) == (count(app, User), count(app, Item))
-        assert second.output == "Added 0 item(s).\n"
-        name, password = first.output.splitlines()[0].removeprefix("Added administrator ").split(", password: ")
-        assert log_in(client, name, password).username == "ada"
-        with app.app_context():
-            assert None not in db.session.scalars(select(Item.owner_id)).all()
-
-    def test_leaves_alone_what_is_there(self, app, client, runner, user):
-        """A user of a sample's name keeps the password, and a sample that was changed or taken away is no obstacle."""
-        runner.invoke(args=["seed"])
-        with app.app_context():
-            db.session.execute(delete(Item).where(Item.name == "Deadbolt"))
-            db.session.execute(update(Item).where(Item.name == "Peephole").values(price=Decimal("0.01")))
-            db.session.commit()
-
-        result = runner.invoke(args=["seed"])
-
-        assert result.output == "Added 1 item(s).\n"
-        assert log_in(client, "grace").id == user.id
-        assert (count(app, User), count(app, Item)) == (3, 12)
-        with app.app_context():
-            assert db.session.scalar(select(Item.price).where(Item.name == "Peephole")) == Decimal("0.01")
-
-    def test_never_in_production(self, app, runner):
-        """Sample users have no business among real ones."""
-        app.config["ALLOW_SEED"] = False
-
-        fails(runner.invoke(args=["seed"]), "production")
-        assert count(app, User) == 0
-        assert count(app, Item) == 0
-
-
 class TestWithoutADatabase:
     @pytest.mark.parametrize(
         "url",
@@ -312,7 +261,6 @@ class TestWithoutADatabase:
             ["users", "deactivate", "ada"],
             ["tokens", "prune"],
             ["tokens", "revoke-all", "--yes"],
-            ["seed"],
         ],
         ids=" ".join,
     )
@@ -331,7 +279,7 @@ class TestWithoutADatabase:
 
 def test_every_command_explains_itself(app, runner):
     """--help works for each of our commands, and says more than its name."""
-    for command in (["users"], ["tokens"], ["seed"], *(["users", name] for name in app.cli.commands["users"].commands)):
+    for command in (["users"], ["tokens"], *(["users", name] for name in app.cli.commands["users"].commands)):
         result = runner.invoke(args=[*command, "--help"])
 
         assert result.exit_code == 0

@@ -8,11 +8,11 @@ import pytest
 from sqlalchemy import event
 
 from app.data.base import db
-from app.items import routes
-from app.items.models import Item
 from app.users.models import User
 from app.web.codes import Code
+from support import things
 from support.api import API, count, error, make_admin, refresh
+from support.things import Thing
 
 WRONG = ['"another"', 'W/"another"', '"', '"a', "W/", '"a","b",', 'W/"a";x', ",", '""']
 
@@ -20,7 +20,7 @@ WRONG = ['"another"', 'W/"another"', '"', '"a', "W/", '"a","b",', 'W/"a";x', ","
 @pytest.fixture
 def item(client, as_user, lamp):
     """The path of the user's item, and its ETag."""
-    path = f"{API}/items/{lamp['id']}"
+    path = f"{API}/things/{lamp['id']}"
     return path, client.get(path, headers=as_user).headers["ETag"]
 
 
@@ -34,7 +34,7 @@ def account(client, user):
 class TestETag:
     def test_is_the_same_wherever_the_item_is_shown(self, client, as_user, as_other):
         """On creating, reading (also HEAD) and changing; strong, and for everybody alike."""
-        created = client.post(f"{API}/items", headers=as_user, json={"name": "Chair", "price": "1"})
+        created = client.post(f"{API}/things", headers=as_user, json={"name": "Chair", "price": "1"})
         path = created.headers["Location"]
 
         tag = created.headers["ETag"]
@@ -171,7 +171,7 @@ class TestWrite:
         client.patch(path, headers=as_user, json={"price": "2"})
 
         assert error(client.delete(path, headers={**as_admin, "If-Match": tag})) == (412, "precondition_failed")
-        assert count(app, Item) == 1
+        assert count(app, Thing) == 1
         now = client.get(path, headers=as_user).headers["ETag"]
         assert client.delete(path, headers={**as_admin, "If-Match": now}).status_code == 200
         assert error(client.delete(path, headers={**as_admin, "If-Match": "*"})) == (404, "not_found")
@@ -207,14 +207,14 @@ class TestWrite:
     def test_its_place_among_the_faults(self, app, client, user, as_other, as_admin, item, lamp):
         """Behind the values, the object and the ownership, before what is taken and the last administrator."""
         path, wrong = item[0], {"If-Match": '"x"'}
-        client.post(f"{API}/items", headers=user.headers, json={"name": "Chair", "price": "1"})
+        client.post(f"{API}/things", headers=user.headers, json={"name": "Chair", "price": "1"})
         last = f"{API}/users/{client.get(f'{API}/users/me', headers=as_admin).json['id']}"
 
         def patch(path, headers, **changes):
             return error(client.patch(path, headers={**headers, **wrong}, json=changes))
 
         assert patch(path, user.headers, price=1) == (422, "validation_failed")
-        assert patch(f"{API}/items/999999", user.headers, price="1") == (404, "not_found")
+        assert patch(f"{API}/things/999999", user.headers, price="1") == (404, "not_found")
         assert patch(path, as_other, price="1") == (403, "forbidden")
         assert patch(path, user.headers, name="Chair") == (412, "precondition_failed")
         assert patch(last, as_admin, is_admin=False) == (412, "precondition_failed")
@@ -236,16 +236,16 @@ class TestWrite:
 class TestWithoutACondition:
     def test_the_answer_to_a_change_is_what_is_there(self, app, client, as_user, item, monkeypatch):
         """Not what was there when the row was first looked at, with the change on top."""
-        path, read = item[0], routes.get_item_or_404
+        path, read = item[0], things.get_thing_or_404
 
         def read_while_another_writes(item_id):
             found = read(item_id)
-            monkeypatch.setattr(routes, "get_item_or_404", read)
+            monkeypatch.setattr(things, "get_thing_or_404", read)
             with ThreadPoolExecutor(1) as other:
                 other.submit(app.test_client().patch, path, headers=as_user, json={"price": "77"}).result()
             return found
 
-        monkeypatch.setattr(routes, "get_item_or_404", read_while_another_writes)
+        monkeypatch.setattr(things, "get_thing_or_404", read_while_another_writes)
         changed = client.patch(path, headers=as_user, json={"description": "Mine."})
 
         assert (changed.json["price"], changed.json["description"]) == ("77.00", "Mine.")

@@ -28,7 +28,7 @@ def client_of(**settings):
     return create_app(config).test_client()
 
 
-def preflight(client, origin, path=f"{API}/items", method="POST"):
+def preflight(client, origin, path=f"{API}/auth/login", method="POST"):
     asked = {"Access-Control-Request-Method": method, "Access-Control-Request-Headers": "authorization, content-type"}
     return client.options(path, headers={"Origin": origin, **asked})
 

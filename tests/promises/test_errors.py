@@ -18,14 +18,14 @@ from werkzeug.exceptions import Gone
 from app import create_app
 from app.data.base import db
 from app.data.types import utcnow
-from app.items.models import Item
 from app.tokens.issuing import Grant, issue_tokens
 from app.users.models import User
 from app.web.strict_json import NotStrictError, strict_json
 from config import TestingConfig
-from support.api import API, PASSWORD, bearer, count, error, me, refresh, sign_up
+from support.api import API, PASSWORD, app_with_things, bearer, count, error, me, refresh, sign_up
 from support.contract import off_the_record
 from support.databases import ENDINGS
+from support.things import Thing
 
 JSON = "application/json"
 REGISTER = f"{API}/auth/register"
@@ -56,7 +56,7 @@ def plain():
 class TestPathsAndMethods:
     @pytest.mark.parametrize(
         "path",
-        ["/nowhere", "/api/v1", f"{API}/items/", f"{API}//items", f"{API}/Items", "/.env", "/static/x", "/%ff"],
+        ["/nowhere", "/api/v1", f"{API}/things/", f"{API}//things", f"{API}/Things", "/.env", "/static/x", "/%ff"],
     )
     def test_an_unknown_path_is_not_found(self, client, path):
         """Never a redirect: there is one spelling of a path."""
@@ -66,10 +66,10 @@ class TestPathsAndMethods:
         ("method", "path", "allowed"),
         [
             ("GET", f"{API}/auth/login", {"POST", "OPTIONS"}),
-            ("PUT", f"{API}/items", {"GET", "HEAD", "POST", "OPTIONS"}),
-            ("POST", f"{API}/items/1", {"GET", "HEAD", "PATCH", "DELETE", "OPTIONS"}),
+            ("PUT", f"{API}/things", {"GET", "HEAD", "POST", "OPTIONS"}),
+            ("POST", f"{API}/things/1", {"GET", "HEAD", "PATCH", "DELETE", "OPTIONS"}),
             ("TRACE", "/", {"GET", "HEAD", "OPTIONS"}),
-            ("PROPFIND", f"{API}/items", {"GET", "HEAD", "POST", "OPTIONS"}),
+            ("PROPFIND", f"{API}/things", {"GET", "HEAD", "POST", "OPTIONS"}),
         ],
     )
     def test_another_method_names_those_that_are_allowed(self, client, method, path, allowed):
@@ -79,7 +79,7 @@ class TestPathsAndMethods:
         assert error(response) == (405, "method_not_allowed")
         assert set(response.headers["Allow"].split(", ")) == allowed
 
-    @pytest.mark.parametrize("path", ["/", f"{API}/items", "/openapi.json", "/health/live"])
+    @pytest.mark.parametrize("path", ["/", f"{API}/things", "/openapi.json", "/health/live"])
     def test_head_and_options_work_where_get_does(self, client, path):
         """HEAD has no body, OPTIONS says what is allowed."""
         assert (client.head(path).status_code, client.head(path).data) == (200, b"")
@@ -265,7 +265,7 @@ class TestBodies:
 
 
 class TestQueries:
-    @pytest.mark.parametrize("path", ["users/me", "auth/sessions", "items/1"])
+    @pytest.mark.parametrize("path", ["users/me", "auth/sessions", "things/1"])
     @pytest.mark.parametrize("query", ["x=1", "page=2", "x", "%00=1"])
     def test_a_parameter_that_is_not_known_is_refused(self, client, as_user, path, query):
         """Also where no parameter is known at all."""
@@ -292,7 +292,7 @@ class TestQueries:
     @pytest.mark.parametrize(
         ("method", "path", "name"),
         [
-            ("GET", "items?limit=1&limit=1", "limit"),
+            ("GET", "things?limit=1&limit=1", "limit"),
             ("DELETE", "auth/sessions?keep_current=false&keep_current=true", "keep_current"),
         ],
     )
@@ -310,7 +310,7 @@ class TestQueries:
 
         assert len(client.get(f"{API}/users/me?{query}", headers=as_user).json["errors"]["query"]) == 20
 
-    @pytest.mark.parametrize("path", ["users/me?x=%ff", "items?cursor=%ff", "items?cursor=%ED%A0%80", "items?%ff=1"])
+    @pytest.mark.parametrize("path", ["users/me?x=%ff", "things?cursor=%ff", "things?cursor=%ED%A0%80", "things?%ff=1"])
     def test_a_query_that_is_not_utf_8_is_a_bad_request(self, client, as_user, path):
         """It says nothing that could be judged."""
         assert error(client.get(f"{API}/{path}", headers=as_user)) == (400, "bad_request")
@@ -331,7 +331,7 @@ class TestHeaders:
 
         assert uuid.UUID(answers[0]) != uuid.UUID(answers[1])
 
-    @pytest.mark.parametrize("path", ["/", "/nowhere", f"{API}/items", f"{API}/users/me", f"{API}/auth/login"])
+    @pytest.mark.parametrize("path", ["/", "/nowhere", f"{API}/things", f"{API}/users/me", f"{API}/auth/login"])
     def test_every_answer_is_closed_to_other_sites(self, client, path):
         """Successes and errors alike."""
         assert_closed(client.get(path))
@@ -351,7 +351,7 @@ class TestHeaders:
             (client.post(f"{API}/auth/login", json=wrong), "invalid_credentials", bare),
             (me(client, "x.y.z"), "invalid_token", f'{bad}"The token is not valid."'),
             (me(client, gone), "token_revoked", f'{bad}"The token has been revoked."'),
-            (client.post(f"{API}/items", headers=as_stale_user, json=item), "fresh_token_required", stale),
+            (client.post(f"{API}/things", headers=as_stale_user, json=item), "fresh_token_required", stale),
         ]
         with time_machine.travel(utcnow() + timedelta(seconds=11)):
             answers.append((refresh(client, user.refresh_token), "token_reused", bad))
@@ -412,13 +412,13 @@ class TestFaults:
 
         def view():
             with app.app_context():
-                db.session.add(Item(name=None, price=1))
+                db.session.add(Thing(name=None, price=1))
                 db.session.flush()
 
         monkeypatch.setitem(app.view_functions, "system.show_index", view)
 
         assert error(client.get("/")) == (500, "internal_error")
-        assert client.get(f"{API}/items").status_code == 200
+        assert client.get(f"{API}/things").status_code == 200
 
     def test_a_connection_that_is_lost_midway_is_the_databases_fault(self, app, client, monkeypatch):
         """A process that was frozen in a transaction finds its connection closed: 503, and then it is served again."""
@@ -441,7 +441,7 @@ class TestFaults:
 
         with off_the_record():
             assert error(client.get("/")) == (503, "database_unavailable")
-        assert client.get(f"{API}/items").status_code == 200
+        assert client.get(f"{API}/things").status_code == 200
 
     def test_a_connection_that_is_lost_at_the_end_changes_no_answer(self, app, client, monkeypatch):
         """Where it goes after the last query there is nothing to take back; the next request gets another."""
@@ -461,29 +461,29 @@ class TestFaults:
 
         with off_the_record():
             assert client.get("/").json == {"done": True}
-        assert client.get(f"{API}/items").status_code == 200
+        assert client.get(f"{API}/things").status_code == 200
 
     def test_a_reference_to_what_is_gone_is_not_found(self, app, client, monkeypatch):
         """Whoever was deleted in the meantime is not our fault: the foreign key says so on every database."""
 
         def view():
-            db.session.add(Item(name="Lamp", price=Decimal(1), owner_id=999_999))
+            db.session.add(Thing(name="Lamp", price=Decimal(1), owner_id=999_999))
             db.session.commit()
 
         monkeypatch.setitem(app.view_functions, "system.show_index", view)
 
         with off_the_record():
             assert error(client.get("/")) == (404, "not_found")
-        assert count(app, Item) == 0
+        assert count(app, Thing) == 0
 
     def test_a_row_that_goes_before_it_is_written_is_not_found(self, app, client, monkeypatch):
         """Somebody else was faster."""
 
         def view():
-            item = Item(name="Lamp", price=Decimal(1))
+            item = Thing(name="Lamp", price=Decimal(1))
             db.session.add(item)
             db.session.flush()
-            db.session.execute(delete(Item), execution_options={"synchronize_session": False})
+            db.session.execute(delete(Thing), execution_options={"synchronize_session": False})
             item.price = Decimal(2)
             db.session.commit()
 
@@ -491,23 +491,23 @@ class TestFaults:
 
         with off_the_record():
             assert error(client.get("/")) == (404, "not_found")
-        assert count(app, Item) == 0
+        assert count(app, Thing) == 0
 
     def unavailable(self, config):
         """What an application over such a database answers, to strangers and to whoever has a good token."""
-        app = create_app(config)
+        app = app_with_things(config)
         with app.app_context():
             grant = Grant(uuid.uuid4(), uuid.uuid4(), utcnow(), utcnow() + timedelta(days=1))
             tokens = issue_tokens(SimpleNamespace(id=1, is_admin=True), grant, fresh=True)
         client = app.test_client()
         as_caller = bearer(tokens["access_token"])
-        yield client.get(f"{API}/items")
+        yield client.get(f"{API}/things")
         yield client.get("/health/ready")
         yield client.post(f"{API}/auth/login", data=GOOD, content_type=JSON)
         yield client.post(REGISTER, data=GOOD, content_type=JSON)
         yield me(client, tokens["access_token"])
         yield refresh(client, tokens["refresh_token"])
-        yield client.get(f"{API}/items", headers=as_caller)
+        yield client.get(f"{API}/things", headers=as_caller)
         yield client.delete(f"{API}/users/2", headers=as_caller)
         yield client.post(f"{API}/auth/logout", headers=as_caller)
         yield client.post(f"{API}/auth/fresh-login", data=GOOD, content_type=JSON, headers=as_caller)
@@ -538,29 +538,29 @@ class TestOrder:
     @pytest.mark.parametrize(
         ("method", "path", "caller", "options", "answer"),
         [
-            ("PUT", "items", "nobody", {"data": "x" * 70_000}, (405, "method_not_allowed")),
+            ("PUT", "things", "nobody", {"data": "x" * 70_000}, (405, "method_not_allowed")),
             ("POST", "nowhere", "nobody", {"data": "x" * 70_000}, (404, "not_found")),
-            ("POST", "items", "nobody", {"data": "x" * 70_000}, (413, "payload_too_large")),
-            ("POST", "items", "nobody", {"data": "{"}, (401, "authorization_required")),
-            ("POST", "items?x=%ff", "nobody", {"json": {}}, (401, "authorization_required")),
-            ("POST", "items?x=%ff", "user", {"json": {"price": 1}}, (400, "bad_request")),
+            ("POST", "things", "nobody", {"data": "x" * 70_000}, (413, "payload_too_large")),
+            ("POST", "things", "nobody", {"data": "{"}, (401, "authorization_required")),
+            ("POST", "things?x=%ff", "nobody", {"json": {}}, (401, "authorization_required")),
+            ("POST", "things?x=%ff", "user", {"json": {"price": 1}}, (400, "bad_request")),
             ("POST", "auth/register?x=%ff", "nobody", {"json": {"username": 1}}, (400, "bad_request")),
             ("POST", "auth/register?x=1", "nobody", {"data": "{", "content_type": JSON}, (400, "bad_request")),
-            ("GET", "items?x=1", "bad", {}, (401, "invalid_token")),
+            ("GET", "things?x=1", "bad", {}, (401, "invalid_token")),
             ("PATCH", "users/1", "stale", {"data": "{"}, (403, "admin_required")),
             ("PATCH", "users/1", "stale admin", {"data": "{"}, (401, "fresh_token_required")),
-            ("POST", "items", "stale", {"data": "{"}, (401, "fresh_token_required")),
+            ("POST", "things", "stale", {"data": "{"}, (401, "fresh_token_required")),
             (
                 "PATCH",
-                "items/999999",
+                "things/999999",
                 "user",
                 {"data": "{", "content_type": "text/plain"},
                 (415, "unsupported_media_type"),
             ),
-            ("PATCH", "items/999999", "user", {"data": "{", "content_type": JSON}, (400, "bad_request")),
-            ("PATCH", "items/999999", "user", {"json": {"price": 1}}, (422, "validation_failed")),
-            ("PATCH", "items/999999?x=1", "user", {"json": {"price": "1"}}, (422, "validation_failed")),
-            ("PATCH", "items/999999", "user", {"json": {"price": "1"}}, (404, "not_found")),
+            ("PATCH", "things/999999", "user", {"data": "{", "content_type": JSON}, (400, "bad_request")),
+            ("PATCH", "things/999999", "user", {"json": {"price": 1}}, (422, "validation_failed")),
+            ("PATCH", "things/999999?x=1", "user", {"json": {"price": "1"}}, (422, "validation_failed")),
+            ("PATCH", "things/999999", "user", {"json": {"price": "1"}}, (404, "not_found")),
         ],
     )
     def test_the_first_fault_is_told(self, client, user, admin, method, path, caller, options, answer):
@@ -577,8 +577,8 @@ class TestOrder:
 
     def test_ownership_comes_before_uniqueness(self, client, as_user, as_other, lamp):
         """Who may not change an item does not learn which names are taken."""
-        client.post(f"{API}/items", headers=as_user, json={"name": "Chair", "price": "1"})
+        client.post(f"{API}/things", headers=as_user, json={"name": "Chair", "price": "1"})
 
-        response = client.patch(f"{API}/items/{lamp['id']}", headers=as_other, json={"name": "Chair"})
+        response = client.patch(f"{API}/things/{lamp['id']}", headers=as_other, json={"name": "Chair"})
 
         assert error(response) == (403, "forbidden")

@@ -1,14 +1,12 @@
-"""Who may do what: every route, met by every kind of caller."""
+"""Every route answers every kind of caller as its feature says."""
 
 import pytest
 
-from support.api import API, bearer, claims, refresh
+from support.api import API, bearer, refresh
 from support.contract import documented
-from support.routes import assert_same, tables
+from support.routes import CALLERS, MATRIX, assert_same, filled_in, routes
 
-CALLERS = ("nobody", "user", "other", "admin", "refresh", "revoked", "stale")
-
-# The answers, as they stand in the table.
+# The answers, as the rows of POLICY name them.
 ANSWERS = {
     **{str(status): (status, None) for status in range(200, 300)},
     "who": (401, "authorization_required"),
@@ -21,36 +19,22 @@ ANSWERS = {
     "last": (409, "last_admin"),
 }
 
-# The tables stand in tests/features/*/routes.py.
-# `user` is the owner of the session, the account and the item that the paths name.
-# `stale` is the same user by a token from a refresh; `admin` is fresh, and the only one.
-MATRIX = tables("POLICY")
-
-UNDOCUMENTED = ("/openapi.json", "/docs/<name>")  # the document itself, and what its page is made of
-
-
-def routes(app):
-    """Every method and path of the program, but for what Flask answers by itself."""
-    return {(method, rule.rule) for rule in app.url_map.iter_rules() for method in rule.methods - {"HEAD", "OPTIONS"}}
+UNDOCUMENTED = ("/openapi.json", "/docs/<name>")  # the document itself and the files of its page
 
 
 def test_every_route_is_in_the_matrix(app):
-    """A route that nobody has decided about is a failure, and so is a row without a route."""
+    """Every route has a row, and every row a route."""
     assert_same(routes(app), MATRIX, (None, *CALLERS))
 
 
-def fill_in(path, user, lamp):
-    """The path of what is there."""
-    path = path.replace("<uuid:session_id>", claims(user.access_token)["sid"])
-    path = path.replace("<int:user_id>", str(user.id)).replace("<int:item_id>", str(lamp["id"]))
-    path = path.replace("<name>", "init.js")
-    assert "<" not in path, f"{path}: tell fill_in() in tests/promises/test_policy.py what stands there"
-    return path
+@pytest.fixture
+def address(client, user, path):
+    return filled_in(path, client, user)
 
 
 @pytest.fixture
-def headers(request, client, user, lamp, caller):
-    """What this kind of caller sends; only whoever is asked for is made."""
+def headers(request, client, user, address, caller):
+    """The token of this kind of caller.  Only this caller is created."""
     if caller == "nobody":
         return {}
     if caller in ("other", "admin"):
@@ -65,11 +49,13 @@ def headers(request, client, user, lamp, caller):
 
 @pytest.mark.parametrize("caller", CALLERS)
 @pytest.mark.parametrize(("method", "path"), MATRIX)
-def test_who_may_do_what(client, user, lamp, headers, method, path, caller):
+def test_who_may_do_what(client, user, address, headers, method, path, caller):
     """Each caller gets exactly the answer that the table promises."""
     body, *answers = MATRIX[method, path]
+    if callable(body):
+        body = body(client, user)
 
-    response = client.open(fill_in(path, user, lamp), method=method, headers=headers, json=body)
+    response = client.open(address, method=method, headers=headers, json=body)
 
     status, code = ANSWERS[answers[CALLERS.index(caller)]]
     found = response.get_json(silent=True) or {}  # a page is no JSON

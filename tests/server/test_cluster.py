@@ -57,7 +57,7 @@ def load(cluster, token, clients=4):
         with closing(cluster.client(10 + number)) as client:
             while not over.wait(0.2):  # who starts needs the cores, too
                 name = f"Thing {next(numbers)}"
-                for method, path, body in (("GET", f"{API}/users/me", None), ("POST", f"{API}/items", item(name))):
+                for method, path, body in (("GET", f"{API}/users/me", None), ("POST", f"{API}/things", thing(name))):
                     try:
                         status, answer = call(client, method, path, body, **bearer(token))
                         answers.append((method, name, status, answer.get("error")))
@@ -76,15 +76,15 @@ def load(cluster, token, clients=4):
             thread.join()
 
 
-def item(name):
+def thing(name):
     return {"name": name, "price": "1.00"}
 
 
-def items_in(url):
-    """The names of all items."""
+def names_in(url):
+    """The names of all things."""
     engine = create_engine(database_url(url), poolclass=NullPool)
     with engine.connect() as connection:
-        return set(connection.scalars(text("SELECT name FROM items")))
+        return set(connection.scalars(text("SELECT name FROM things")))
 
 
 def test_a_logout_is_known_everywhere(cluster):
@@ -139,7 +139,7 @@ def test_nginx_says_who_asks(cluster):
         body = {"username": "linus", "password": PASSWORD}
         assert call(client, "POST", f"{API}/auth/login", body, **forged)[0] == 200
         empty = [call(client, "POST", f"{API}/auth/register", {}, **{"X-Request-ID": "me-1"}) for _ in range(25)]
-        large = call(client, "POST", f"{API}/items", "x" * 70_000)
+        large = call(client, "POST", f"{API}/things", "x" * 70_000)
 
     _status, listed = cluster.through_nginx("GET", f"{API}/auth/sessions", **token)
     assert {session["ip_address"] for session in listed["sessions"]} == {"127.0.0.1", "127.0.0.9"}
@@ -151,7 +151,7 @@ def test_nginx_says_who_asks(cluster):
 
 def send_slowly(client):
     """A body that takes longer than a server would wait for."""
-    body = json.dumps(item("Snail")).encode()
+    body = json.dumps(thing("Snail")).encode()
 
     def drops():
         for start in range(len(body)):
@@ -159,7 +159,7 @@ def send_slowly(client):
             yield body[start : start + 1]
 
     headers = {"Content-Type": "application/json", "Content-Length": str(len(body))}
-    client.request("POST", f"{API}/items", drops(), headers)
+    client.request("POST", f"{API}/things", drops(), headers)
     return client.getresponse().status
 
 
@@ -178,7 +178,7 @@ def test_a_rolling_restart_loses_nothing(cluster):
     written = {name for _method, name, status, _error in answers if status == 201}
     failed = [(method, *rest) for method, _name, *rest in answers if rest not in ([200, None], [201, None])]
     assert written
-    assert written <= items_in(cluster.url)
+    assert written <= names_in(cluster.url)
     assert len(failed) <= 3, failed
     assert set(failed) <= {("POST", 503, "unavailable")}
     print(f"rolling restart: {len(answers)} requests, {len(failed)} failed")  # noqa: T201 -- for the curious
@@ -196,7 +196,7 @@ def test_a_server_that_dies_takes_no_acknowledged_write_along(cluster):
     written = {name for method, name, status, _error in answers if status == 201}
     failed = [answer for answer in answers if answer[2] not in (200, 201)]
     assert written
-    assert written <= items_in(cluster.url)
+    assert written <= names_in(cluster.url)
     assert len(failed) <= 4  # one a client
     assert {(method, status, error) for method, _name, status, error in failed} <= {("POST", 503, "unavailable")}
     print(f"kill: {len(answers)} requests, {len(written)} written, {len(failed)} failed")  # noqa: T201 -- same

@@ -13,18 +13,32 @@ from app.data.base import db
 from app.users.models import User
 from app.web.logs import _formatter
 from config import TestingConfig
+from support import things
 
 API = "/api/v1"
 PASSWORD = "correct horse battery"
+
+
+def app_with_things(config):
+    """The application, with the tests' own resource."""
+    app = create_app(config)
+    things.add_routes()
+    return app
+
+
+def create_tables():
+    """Run the migrations, and add the table of the tests' own resource."""
+    upgrade()
+    things.Thing.metadata.create_all(db.engine)
 
 
 @contextmanager
 def migrated_app(url):
     config = TestingConfig()
     config.DATABASE_URL = url
-    app = create_app(config)
+    app = app_with_things(config)
     with app.app_context():
-        upgrade()
+        create_tables()
     yield app
     with app.app_context():
         db.session.remove()
@@ -53,7 +67,7 @@ def variant(app, **settings):
     config.JWT_SECRET_KEY = app.config["JWT_SECRET_KEY"]
     for name, value in settings.items():
         setattr(config, name, value)
-    return create_app(config)
+    return app_with_things(config)
 
 
 def bearer(token):

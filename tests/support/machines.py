@@ -21,7 +21,7 @@ from cryptography.x509.oid import NameOID
 from app.data.types import utcnow
 from support.api import API, PASSWORD
 from support.programs import tool
-from support.serving import BIN, ROOT, environment, free_port, wait_until_ready
+from support.serving import BIN, ROOT, WITH_THINGS, environment, free_port, wait_until_ready
 
 
 class Cluster:
@@ -41,7 +41,7 @@ class Cluster:
         env = environment(APP_ENV="testing", WEB_CONCURRENCY="1", **settings)
         with (self.folder / "servers.log").open("a") as log:
             return subprocess.Popen(
-                [BIN / "gunicorn", "wsgi:app"], cwd=ROOT, env=env, stdout=log, stderr=log, start_new_session=True
+                [BIN / "gunicorn", WITH_THINGS], cwd=ROOT, env=env, stdout=log, stderr=log, start_new_session=True
             )
 
     def wait_for_drain(self, number):

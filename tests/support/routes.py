@@ -1,18 +1,54 @@
-"""What each feature says of its routes, out of tests/features/*/routes.py."""
+"""What each feature says of its routes, in tests/features/<feature>/routes.py.
+
+POLICY, by method and path: the body, then the answer to each of CALLERS.  The body may be a function of the client and
+the user.
+STATEMENTS, by method and path: how many statements a success sends.
+PATHS, by argument: a function of the client and the user that creates the object and returns the value.
+"""
 
 from pathlib import Path
 from runpy import run_path
+from typing import Any
+
+from flask import Flask
+
+from support import things
 
 FEATURES = Path(__file__).parents[1] / "features"
 
 
-def tables(name):
+def tables(name: str) -> dict[Any, Any]:
     """The rows of that name of all features."""
-    found = [run_path(str(path))[name] for path in sorted(FEATURES.glob("*/routes.py"))]
-    return {route: row for table in found for route, row in table.items()}
+    found = [run_path(str(path)).get(name, {}) for path in sorted(FEATURES.glob("*/routes.py"))]
+    return {route: row for table in (*found, getattr(things, name)) for route, row in table.items()}
 
 
-def assert_same(routes, table, value):
+# `user` owns the session, the account and the objects of the paths.
+# `stale` is the same user with a token from a refresh.
+# `admin` has a fresh token, and is the only administrator.
+CALLERS = ("nobody", "user", "other", "admin", "refresh", "revoked", "stale")
+MATRIX = tables("POLICY")
+
+
+def routes(app: Flask) -> set[tuple[str, str]]:
+    """Every method and path of the application, without the methods that Flask answers by itself."""
+    return {
+        (method, rule.rule)
+        for rule in app.url_map.iter_rules()
+        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
+    }
+
+
+def filled_in(path: str, client: Any, user: Any) -> str:
+    """The path with a value for each argument."""
+    for argument, make in tables("PATHS").items():
+        if argument in path:
+            path = path.replace(argument, str(make(client, user)))
+    assert "<" not in path, f"{path}: add the argument to PATHS in tests/features/<feature>/routes.py"
+    return path
+
+
+def assert_same(routes: set[tuple[str, str]], table: dict[tuple[str, str], Any], value: Any) -> None:
     """Fail with the lines to paste, and with those to remove."""
     missing = "".join(f"    {route}: {value},\n" for route in sorted(routes - table.keys()))
     stray = "".join(f"    {route}\n" for route in sorted(table.keys() - routes))

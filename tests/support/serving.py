@@ -14,23 +14,25 @@ from contextlib import closing, contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
 
-import flask_migrate
 import pytest
 
-from app import create_app
 from app.data.base import db
 from config import TestingConfig
 from support import contract, secrets_in_logs
+from support.api import app_with_things, create_tables
 
 ROOT = Path(__file__).parents[2]
+TESTS = ROOT / "tests"
+WITH_THINGS = "support.wsgi:app"  # the application with the tests' own resource
 BIN = Path(sys.executable).parent
+KEY = "k" * 20 + "0123456789ab"
 CHEAP = {"ARGON2_MEMORY_COST": "8", "ARGON2_TIME_COST": "1"}
 
 
 def environment(**settings):
     kept = {name: value for name, value in os.environ.items() if name in ("HOME", "LANG", "COVERAGE_PROCESS_START")}
     path = f"{BIN}{os.pathsep}{os.environ['PATH']}"
-    own = {"PATH": path, "FLASK_SKIP_DOTENV": "1", "JWT_SECRET_KEY": "k" * 20 + "0123456789ab"}
+    own = {"PATH": path, "PYTHONPATH": str(TESTS), "FLASK_SKIP_DOTENV": "1", "JWT_SECRET_KEY": KEY}
     return {name: value for name, value in (kept | CHEAP | own | settings).items() if value is not None}
 
 
@@ -41,7 +43,7 @@ def free_port():
 
 
 @contextmanager
-def serving(root=ROOT, probe="/health/ready", **settings):
+def serving(root=ROOT, probe="/health/ready", app="wsgi:app", **settings):
     """A gunicorn of one worker over a migrated database; its port and what it logs.
 
     Of other code than this, if `root` says so; `probe` is what it answers once it serves.
@@ -50,7 +52,7 @@ def serving(root=ROOT, probe="/health/ready", **settings):
     env = environment(**{"PORT": str(port), "WEB_CONCURRENCY": "1", **settings})
     migrate(env["DATABASE_URL"])
     process = subprocess.Popen(
-        [BIN / "gunicorn", "wsgi:app"], cwd=root, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        [BIN / "gunicorn", app], cwd=root, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
     try:
         wait_until_ready(process, port, probe)
@@ -65,9 +67,9 @@ def migrate(url):
     """Here, not by the command: that takes a second, and has its own tests."""
     config = TestingConfig()
     config.DATABASE_URL = url
-    app = create_app(config)
+    app = app_with_things(config)
     with app.app_context():
-        flask_migrate.upgrade()
+        create_tables()
         db.engine.dispose()
 
 

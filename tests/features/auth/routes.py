@@ -1,10 +1,12 @@
 """Who may call the routes of auth, and how many statements each sends."""
 
-from support.api import API, PASSWORD
+from support.api import API, PASSWORD, claims
 
 CREDENTIALS = {"username": "grace", "password": PASSWORD}
 NEWCOMER = {"username": "newcomer", "password": PASSWORD}
 CHANGE = {"current_password": PASSWORD, "new_password": "another long one"}
+
+PATHS = {"<uuid:session_id>": lambda _client, user: claims(user.access_token)["sid"]}
 
 #   body, then: nobody user other admin refresh revoked stale
 POLICY = {

@@ -12,11 +12,11 @@ from flask import jsonify
 from app.data.base import db
 from app.data.types import utcnow
 from app.idempotency.models import IdempotencyKey
-from app.items import routes
-from app.items.models import Item
+from support import things
 from support.api import API, bearer, count, error, log_in, refresh
+from support.things import Thing
 
-ITEMS = f"{API}/items"
+ITEMS = f"{API}/things"
 LAMP = {"name": "Lamp", "price": "19.90"}
 
 
@@ -37,7 +37,7 @@ class TestTheSameAgain:
         ]
         assert "Idempotency-Replayed" not in first.headers
         assert again.headers["Idempotency-Replayed"] == "true"
-        assert count(app, Item) == 1
+        assert count(app, Thing) == 1
 
     def test_whatever_has_become_of_it(self, app, client, as_user, as_admin):
         """The first answer is what was so then; nothing is made anew."""
@@ -46,7 +46,7 @@ class TestTheSameAgain:
         assert create(client, as_user).data == first.data
         client.delete(first.headers["Location"], headers=as_admin)
         assert create(client, as_user).data == first.data
-        assert count(app, Item) == 0
+        assert count(app, Thing) == 0
 
     @pytest.mark.parametrize("body", ['{"price":"19.90","name":"Lamp"}', ' {"name": "\\u004camp", "price":"19.90"}\n'])
     def test_in_another_spelling(self, client, as_user, body):
@@ -67,7 +67,7 @@ class TestTheSameAgain:
         first = create(client, as_user, key=key)
 
         assert create(client, as_user, key=f'"{key}"').data == first.data
-        assert count(app, Item) == 1
+        assert count(app, Thing) == 1
 
     def test_many_at_once_make_one(self, app, client, as_user):
         """All get the same answer, and one item is there."""
@@ -82,7 +82,7 @@ class TestTheSameAgain:
             answers = set(pool.map(send, range(8)))
 
         assert [status for status, _body in answers] == [201]
-        assert count(app, Item) == 1
+        assert count(app, Thing) == 1
 
     def test_many_keys_at_once_make_one_of_a_name(self, app, client, as_user):
         """The key does not stand in for the unique name."""
@@ -104,7 +104,7 @@ class TestTheSameAgain:
             return error(create(app.test_client(), as_user))
 
         with ThreadPoolExecutor(8) as pool:
-            assert Counter(pool.map(send, range(8))) == {(409, "item_exists"): 8}
+            assert Counter(pool.map(send, range(8))) == {(409, "username_taken"): 8}
 
     def test_a_view_that_commits_is_refused(self, app, client, as_user, monkeypatch):
         """Its first request with a key fails and changes nothing."""
@@ -113,10 +113,10 @@ class TestTheSameAgain:
             db.session.commit()
             return jsonify()
 
-        monkeypatch.setattr(routes, "created", commits_early)
+        monkeypatch.setattr(things, "created", commits_early)
 
         assert error(create(client, as_user)) == (500, "internal_error")
-        assert count(app, Item) == count(app, IdempotencyKey) == 0
+        assert count(app, Thing) == count(app, IdempotencyKey) == 0
 
     @pytest.mark.parametrize("headers", [{}, {"Idempotency-Key": "k"}], ids=["no key", "key"])
     def test_what_a_view_adds_to_the_session_is_committed(self, app, client, as_user, monkeypatch, headers):
@@ -128,10 +128,10 @@ class TestTheSameAgain:
             db.session.flush()
             return item
 
-        monkeypatch.setattr(routes, "insert", add)
+        monkeypatch.setattr(things, "insert", add)
 
         assert client.post(ITEMS, headers={**as_user, **headers}, json=LAMP).status_code == 201
-        assert count(app, Item) == 1
+        assert count(app, Thing) == 1
 
 
 class TestAnotherRequest:
@@ -143,26 +143,26 @@ class TestAnotherRequest:
 
         assert error(response) == (422, "idempotency_key_reused")
         assert response.json["errors"].keys() == {"headers"}
-        assert count(app, Item) == 1
+        assert count(app, Thing) == 1
 
     def test_of_another_user_has_nothing_to_do_with_it(self, client, as_user, as_other):
         """Nobody is answered what another was."""
         create(client, as_user)
 
-        assert error(create(client, as_other)) == (409, "item_exists")
+        assert error(create(client, as_other)) == (409, "username_taken")
         assert create(client, as_other, {"name": "Chair", "price": "1"}).status_code == 201
 
     def test_without_a_key_is_done_again(self, client, as_user):
         """Nothing is guessed from the body alone."""
         client.post(ITEMS, headers=as_user, json=LAMP)
 
-        assert error(client.post(ITEMS, headers=as_user, json=LAMP)) == (409, "item_exists")
+        assert error(client.post(ITEMS, headers=as_user, json=LAMP)) == (409, "username_taken")
 
 
 class TestFailures:
     def test_take_no_key(self, app, client, as_user, as_admin, lamp):
         """What failed has done nothing: the same request may succeed later, and another may take the key."""
-        assert error(create(client, as_user)) == (409, "item_exists")
+        assert error(create(client, as_user)) == (409, "username_taken")
         assert error(create(client, as_user, {"name": ""})) == (422, "validation_failed")
         assert count(app, IdempotencyKey) == 0
         client.delete(f"{ITEMS}/{lamp['id']}", headers=as_admin)
@@ -176,7 +176,7 @@ class TestFailures:
 
         assert error(response) == (422, "validation_failed")
         assert response.json["errors"].keys() == {"headers"}
-        assert count(app, Item) == 0
+        assert count(app, Thing) == 0
 
     def test_it_comes_behind_the_token_and_the_values(self, client, user, as_user):
         """Whoever may not do it does not get the first answer either."""
@@ -201,7 +201,7 @@ class TestFailures:
         crash.append(False)
         monkeypatch.undo()
 
-        assert count(app, Item) == count(app, IdempotencyKey) == 0
+        assert count(app, Thing) == count(app, IdempotencyKey) == 0
         assert create(client, as_user).status_code == 201
 
 

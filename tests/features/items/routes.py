@@ -2,6 +2,13 @@
 
 from support.api import API
 
+
+def make_item(client, user):
+    return client.post(f"{API}/items", headers=user.headers, json={"name": "Lamp", "price": "1"}).json["id"]
+
+
+PATHS = {"<int:item_id>": make_item}
+
 #   body, then: nobody user other admin refresh revoked stale
 POLICY = {
     ("GET", f"{API}/items"): (None, "200", "200", "200", "200", "bad", "dead", "200"),

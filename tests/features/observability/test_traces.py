@@ -63,7 +63,7 @@ def test_no_secret_is_in_any_span(another, exported):
     ).test_client()
     user = sign_up(visitor, "grace-hopper")
     visitor.get(f"{API}/users/me?jwt={user.access_token}")
-    visitor.get(f"{API}/items?q=something-secret&jwt={user.access_token}")
+    visitor.get(f"{API}/things?q=something-secret&jwt={user.access_token}")
     visitor.post(f"{API}/auth/register", json={"username": "grace-hopper", "password": PASSWORD})
     visitor.post(f"{API}/auth/login", json={"username": "grace-hopper", "password": "another-secret"})
     visitor.get("/something-secret")

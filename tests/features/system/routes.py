@@ -1,5 +1,7 @@
 """Who may call the routes of system, and how many statements each sends."""
 
+PATHS = {"<name>": lambda _client, _user: "init.js"}
+
 #   body, then: nobody user other admin refresh revoked stale
 POLICY = {
     ("GET", "/"): (None, "200", "200", "200", "200", "200", "200", "200"),

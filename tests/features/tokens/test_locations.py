@@ -152,7 +152,7 @@ class TestCsrf:
         """The one of the access token, for what an access token is needed for."""
         item = {"name": "Lamp", "price": "1"}
 
-        assert browser.send("POST", "items", json=item).status_code == 201
+        assert browser.send("POST", "things", json=item).status_code == 201
 
     @pytest.mark.parametrize("csrf", ["", "x", "\xe9", "a" * 8000, "of the refresh token", "upper", "the token"])
     def test_nothing_else_will_do(self, browser, csrf):
@@ -163,11 +163,11 @@ class TestCsrf:
             "the token": browser.cookie(ACCESS),
         }.get(csrf, csrf)
 
-        response = browser.send("POST", "items", json={"name": "Lamp", "price": "1"}, csrf=csrf)
+        response = browser.send("POST", "things", json={"name": "Lamp", "price": "1"}, csrf=csrf)
 
         assert error(response) == (403, "csrf_failed")
         assert "X-CSRF-TOKEN" in response.json["message"]
-        assert browser.client.get(f"{API}/items").json["items"] == []
+        assert browser.client.get(f"{API}/things").json["things"] == []
 
     def test_a_refresh_needs_the_one_of_the_refresh_token(self, browser):
         """And without it nothing is exchanged."""
@@ -333,7 +333,7 @@ class TestOrder:
         assert browser.client.get(f"{API}/users/me", headers=other.headers).json["username"] == other.username
         assert error(me(browser.client, "a.b.c")) == (401, "invalid_token")
         item = {"name": "Lamp", "price": "1"}
-        assert browser.client.post(f"{API}/items", json=item, headers=other.headers).status_code == 201
+        assert browser.client.post(f"{API}/things", json=item, headers=other.headers).status_code == 201
 
     def test_another_scheme_counts_as_none(self, browser):
         """Then the cookie is the caller's token."""
@@ -345,7 +345,7 @@ class TestOrder:
         """As some proxies leave it behind."""
         client.set_cookie(ACCESS, "")
 
-        assert client.get(f"{API}/items").status_code == 200
+        assert client.get(f"{API}/things").status_code == 200
 
 
 class TestBody:
@@ -388,9 +388,9 @@ class TestBody:
         client = another(JWT_TOKEN_LOCATION=EVERYWHERE).test_client()
         body = {"name": "Lamp", "price": "1", "access_token": user.access_token}
 
-        assert client.post(f"{API}/items", json=body).status_code == 201
-        assert error(client.post(f"{API}/items", json={**body, "access_token": 7})) == (401, "invalid_token")
-        response = client.post(f"{API}/items", json={**body, "name": "Two", "access_token": "x"}, headers=user.headers)
+        assert client.post(f"{API}/things", json=body).status_code == 201
+        assert error(client.post(f"{API}/things", json={**body, "access_token": 7})) == (401, "invalid_token")
+        response = client.post(f"{API}/things", json={**body, "name": "Two", "access_token": "x"}, headers=user.headers)
         assert response.status_code == 201  # the header wins, and the member is gone all the same
 
 
@@ -402,11 +402,11 @@ class TestQuery:
     def test_a_token_where_it_is_switched_on(self, open_client, user, caplog):
         """It is no parameter of the listing, it is in no link, and in no log."""
         for name in ("a", "b"):
-            open_client.post(f"{API}/items", json={"name": name, "price": "1"}, headers=user.headers)
+            open_client.post(f"{API}/things", json={"name": name, "price": "1"}, headers=user.headers)
 
-        response = open_client.get(f"{API}/items?limit=1&jwt={user.access_token}")
+        response = open_client.get(f"{API}/things?limit=1&jwt={user.access_token}")
 
-        assert response.json["items"][0]["owner_id"] == user.id
+        assert response.json["things"][0]["owner_id"] == user.id
         assert "jwt" not in response.headers["Link"]
         assert user.access_token not in caplog.text
         assert refresh(open_client, user.refresh_token).status_code == 200

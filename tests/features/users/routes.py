@@ -2,6 +2,8 @@
 
 from support.api import API
 
+PATHS = {"<int:user_id>": lambda _client, user: user.id}
+
 #   body, then: nobody user other admin refresh revoked stale
 POLICY = {
     ("GET", f"{API}/users"): (None, "who", "adm", "adm", "200", "bad", "dead", "adm"),

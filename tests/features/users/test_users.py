@@ -3,11 +3,11 @@
 import pytest
 
 from app.auth.models import FailedLogin, Session
-from app.items.models import Item
 from app.users.models import User
 from app.web.errors import ApiError, Code
 from support.api import API, bearer, count, error, log_in, make_admin, me, refresh, sign_up
 from support.statements import statements
+from support.things import Thing
 
 
 @pytest.fixture
@@ -66,8 +66,8 @@ class TestListUsers:
     def test_a_cursor_of_another_listing_is_refused(self, client, as_admin, as_user):
         """A cursor of the items begins nowhere among the users."""
         for name in ("Lamp", "Chair"):
-            client.post(f"{API}/items", headers=as_user, json={"name": name, "price": "1"})
-        cursor = client.get(f"{API}/items?limit=1", headers=as_user).json["next_cursor"]
+            client.post(f"{API}/things", headers=as_user, json={"name": name, "price": "1"})
+        cursor = client.get(f"{API}/things?limit=1", headers=as_user).json["next_cursor"]
 
         response = client.get(f"{API}/users", headers=as_admin, query_string={"cursor": cursor})
 
@@ -114,7 +114,7 @@ class TestDeleteUsers:
         """What the users owned stays, without an owner."""
         assert client.delete(f"{API}/users", headers=as_admin).status_code == 200
 
-        assert client.get(f"{API}/items", headers=as_admin).json["items"] == [lamp | {"owner_id": None}]
+        assert client.get(f"{API}/things", headers=as_admin).json["things"] == [lamp | {"owner_id": None}]
 
     def test_needs_a_fresh_token(self, app, client, user, as_stale_admin):
         """A token from a refresh deletes nobody."""
@@ -247,7 +247,7 @@ class TestDeleteMe:
         assert response.json == {"message": "User deleted."}
         assert error(me(client, user.access_token)) == (401, "token_revoked")
         assert error(refresh(client, user.refresh_token)) == (401, "token_revoked")
-        assert client.get(f"{API}/items/{lamp['id']}", headers=as_other).json == lamp | {"owner_id": None}
+        assert client.get(f"{API}/things/{lamp['id']}", headers=as_other).json == lamp | {"owner_id": None}
 
     def test_needs_a_fresh_token(self, client, user, as_stale_user):
         """A token from a refresh does not end an account."""
@@ -376,7 +376,7 @@ class TestDeleteUser:
 
         assert client.delete(path, headers=admin.headers).json == {"message": "User deleted."}
         assert error(me(client, user.access_token)) == (401, "token_revoked")
-        assert client.get(f"{API}/items/{lamp['id']}", headers=admin.headers).json["owner_id"] is None
+        assert client.get(f"{API}/things/{lamp['id']}", headers=admin.headers).json["owner_id"] is None
         assert error(client.delete(path, headers=admin.headers)) == (404, "not_found")
 
     def test_the_last_admin_stays(self, client, admin):
@@ -390,16 +390,16 @@ class TestDeleteUser:
 
         assert error(response) == (401, "fresh_token_required")
         assert count(app, User) == 2
-        assert client.get(f"{API}/items/{lamp['id']}", headers=user.headers).json == lamp
+        assert client.get(f"{API}/things/{lamp['id']}", headers=user.headers).json == lamp
 
     def test_touches_nobodys_items_but_theirs(self, app, client, user, other, admin):
         """Deleting one user leaves another's items with their owner."""
         for account in (user, other):
             item = {"name": account.username, "price": "1"}
-            client.post(f"{API}/items", headers=account.headers, json=item)
+            client.post(f"{API}/things", headers=account.headers, json=item)
 
         client.delete(f"{API}/users/{user.id}", headers=admin.headers)
 
-        items = client.get(f"{API}/items", headers=admin.headers).json["items"]
+        items = client.get(f"{API}/things", headers=admin.headers).json["things"]
         assert {item["name"]: item["owner_id"] for item in items} == {"grace": None, "linus": other.id}
-        assert count(app, Item) == 2
+        assert count(app, Thing) == 2

@@ -1,4 +1,6 @@
-"""The application of `wsgi.py`, with faults that the environment names by files, which are read anew each time.
+"""The application of the tests, with faults that the environment names by files.
+
+The files are read at each request.
 
 FAULT_CLOCK: the seconds that the clock of this process is ahead.
 FAULT_PAGES: the pages that an SQLite database may have.
@@ -12,7 +14,7 @@ import time_machine
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
-import wsgi
+from support import wsgi
 
 CLOCK, PAGES = os.environ.get("FAULT_CLOCK"), os.environ.get("FAULT_PAGES")
 if CLOCK:

@@ -19,7 +19,8 @@ from sqlalchemy import NullPool, create_engine, make_url, text
 from app.data.connections import database_url
 from support import secrets_in_logs
 from support.api import API, PASSWORD, bearer
-from support.serving import BIN, ROOT, environment, free_port, migrate
+from support.serving import BIN, ROOT, TESTS, WITH_THINGS, environment, free_port, migrate
+from support.things import PATH
 
 FULL = os.environ.get("FAULTS") == "full"
 SLACK = 1 if FULL else 5  # beside other tests a machine is slow: then only what hangs fails
@@ -111,9 +112,9 @@ class Client:
         return answer.body
 
     def write(self):
-        """Create an item of a name that nobody else takes; the name, and the answer."""
+        """Create a thing of a name that nobody else takes; the name, and the answer."""
         name = uuid4().hex
-        return name, self.post(f"{API}/items", {"name": name, "price": "1"})
+        return name, self.post(PATH, {"name": name, "price": "1"})
 
 
 def new_token(port):
@@ -177,13 +178,13 @@ class Crowd:
 class Server:
     """A gunicorn in a process group of its own, over a migrated database."""
 
-    def __init__(self, folder, *, app="wsgi:app", root=ROOT, **settings):
+    def __init__(self, folder, *, app=WITH_THINGS, root=ROOT, **settings):
         self.port = free_port()
         self.log = folder / f"server-{self.port}.log"
         self._app, self._root = app, root
         # Warnings only: what is measured is the fault, not the log.
         defaults = {"PORT": str(self.port), "APP_ENV": "testing", "WEB_CONCURRENCY": "1", "LOG_LEVEL": "WARNING"}
-        self._env = environment(**defaults, PYTHONPATH=str(HERE)) | settings
+        self._env = environment(**defaults, PYTHONPATH=f"{TESTS}:{HERE}") | settings
         self.process = None
 
     def start(self, until="/health/ready"):
@@ -242,11 +243,11 @@ def running(folder, *, until="/health/ready", **settings):
     assert "Traceback" not in log, log[-4000:]
 
 
-def items_in(url):
-    """The names of all items that the database has."""
+def names_in(url):
+    """The names of all things in the database."""
     engine = create_engine(database_url(url), poolclass=NullPool)
     with engine.connect() as connection:
-        return set(connection.scalars(text("SELECT name FROM items")))
+        return set(connection.scalars(text("SELECT name FROM things")))
 
 
 def assert_sound(url):

@@ -6,7 +6,7 @@ import signal
 import time
 
 import pytest
-from harness import SLACK, Crowd, assert_sound, items_in, new_token, repeat, running
+from harness import SLACK, Crowd, assert_sound, names_in, new_token, repeat, running
 
 from support.databases import fresh_beside
 
@@ -38,7 +38,7 @@ def test_no_write_is_lost_with_a_worker(server, url, figure):
             time.sleep(CHANCE.uniform(0.3, 1.0))
             os.kill(CHANCE.choice(server.workers), signal.SIGKILL)
             outages.append(server.first_good_answer(time.monotonic()))
-    lost = crowd.acknowledged.keys() - items_in(url)
+    lost = crowd.acknowledged.keys() - names_in(url)
     assert_sound(url)
 
     figure(
@@ -61,7 +61,7 @@ def test_no_write_is_lost_with_everything(server, url, figure):
         outages.append(server.start())
         assert_sound(url)
         acknowledged += len(crowd.acknowledged)
-        lost |= crowd.acknowledged.keys() - items_in(url)
+        lost |= crowd.acknowledged.keys() - names_in(url)
 
     figure(
         f"F2 everything killed, {kind(url)}", kills=kills, acknowledged=acknowledged, lost=len(lost),

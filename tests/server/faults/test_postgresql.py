@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 
 import pytest
-from harness import SLACK, Client, Crowd, ask_once, items_in, new_token, repeat, running
+from harness import SLACK, Client, Crowd, ask_once, names_in, new_token, repeat, running
 from sqlalchemy import NullPool, create_engine, text
 
 from app.data.connections import MAX_CONNECTIONS, database_url
@@ -63,8 +63,8 @@ def test_a_stop_is_503_until_it_is_back(postgresql, server, url, figure):
             time.sleep(repeat(5, 1.5))
             postgresql.control("restart")
             began = time.monotonic()
-            back.append(server.first_good_answer(began, f"{API}/items"))
-    lost = crowd.acknowledged.keys() - items_in(url)
+            back.append(server.first_good_answer(began, f"{API}/things"))
+    lost = crowd.acknowledged.keys() - names_in(url)
 
     figure(
         "F4 PostgreSQL stopped", stops=stops, answers=crowd.counts(), slowest=crowd.slowest(), slowest_back=max(back),
@@ -109,9 +109,9 @@ def test_slow_queries_leave_the_others_a_503(server, url, figure):
         blocker.execute(text("LOCK TABLE users"))  # who reads one waits for as long as a statement may
         time.sleep(1)
         with ThreadPoolExecutor(4) as pool:
-            others = list(pool.map(lambda _: ask_once(server.port, "GET", f"{API}/items"), range(repeat(40, 8))))
+            others = list(pool.map(lambda _: ask_once(server.port, "GET", f"{API}/things"), range(repeat(40, 8))))
         blocker.rollback()
-        recovery = server.first_good_answer(time.monotonic(), f"{API}/items")
+        recovery = server.first_good_answer(time.monotonic(), f"{API}/things")
 
     told = [answer for answer in others if answer.status == 503]
     slowest = max(answer.seconds for answer in others)

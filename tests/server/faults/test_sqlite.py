@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 
 import pytest
-from harness import SLACK, Client, Crowd, assert_sound, items_in, new_token, repeat, running
+from harness import SLACK, Client, Crowd, assert_sound, names_in, new_token, repeat, running
 
 from support.api import API
 
@@ -88,7 +88,7 @@ def test_read_only(server, path, tmp_path, figure):
         running(tmp_path, DATABASE_URL=url, until="/health/live") as reader,
         Client(reader.port, token) as client,
     ):
-        reads = [client.get(path) for path in (f"{API}/users/me", f"{API}/items")]
+        reads = [client.get(path) for path in (f"{API}/users/me", f"{API}/things")]
         writes = [client.write()[1], client.post(f"{API}/auth/logout")]
         ready = client.get("/health/ready")
 
@@ -155,7 +155,7 @@ def assert_full_and_well(fault, server, path, fill, make_room, figure):
             ready = client.get("/health/ready")
         make_room()
         _name, after = client.write()
-    lost = crowd.acknowledged.keys() - items_in(f"sqlite:///{path}")
+    lost = crowd.acknowledged.keys() - names_in(f"sqlite:///{path}")
     assert_sound(f"sqlite:///{path}")
 
     figure(

@@ -5,7 +5,7 @@ import signal
 import time
 from collections import Counter
 
-from harness import SLACK, Crowd, ask_once, items_in, new_token, repeat, running
+from harness import SLACK, Crowd, ask_once, names_in, new_token, repeat, running
 
 GRACEFUL_TIMEOUT = 30  # seconds
 DRAIN_SECONDS = 5
@@ -25,7 +25,7 @@ def test_a_stop_breaks_no_answer(tmp_path, figure):
                 seconds.append(server.stop())
                 assert server.process.returncode == 0
             counts += Counter(crowd.counts())
-            lost |= crowd.acknowledged.keys() - items_in(url)
+            lost |= crowd.acknowledged.keys() - names_in(url)
             broken += [a for a in crowd.answers if not a.is_good and (a.began < told or a.failure == "cut" or a.status)]
 
     figure(
@@ -56,7 +56,7 @@ def test_a_drained_stop_loses_nothing(tmp_path, figure):
     assert server.process.returncode == 0
     assert left_after < DRAIN_SECONDS < stopped_after + 0.5
     assert crowd.counts().keys() == {200, 201}
-    assert crowd.acknowledged.keys() <= items_in(url)
+    assert crowd.acknowledged.keys() <= names_in(url)
 
 
 def test_a_stop_waits_for_no_worker_that_starts(tmp_path, figure):

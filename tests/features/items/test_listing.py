@@ -1,0 +1,246 @@
+"""The filters of the listing, what strangers see of it, and the index that each order reads."""
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+import pytest
+from sqlalchemy import event, insert, text
+
+from app.data.base import db
+from app.items.models import Item, name_key
+from support.api import API, error
+
+BEGAN = datetime(2026, 3, 1, tzinfo=UTC)
+ORDERS = ("id", "name", "price", "created_at")
+BOTH_WAYS = [*ORDERS, *(f"-{order}" for order in ORDERS)]
+NAMES = ["Lamp", "lamp", "Äpfel", "apple", "钥匙", "😀", "ﬁsh", "%_\\", "Zebra", "İstanbul", "ß", "SS"]
+
+
+def add_items(app, rows):
+    """Rows as the database keeps them; what is not said is plain."""
+    plain = {"price": Decimal(1), "created_at": BEGAN, "updated_at": BEGAN}
+    with app.app_context():
+        db.session.execute(insert(Item), [{**plain, "name_key": name_key(row["name"]), **row} for row in rows])
+        db.session.commit()
+
+
+@pytest.fixture
+def many(app):
+    """Items with few prices and few times: whatever is sorted by has ties."""
+    rows = [
+        {"name": name, "price": Decimal(number % 3), "created_at": BEGAN + timedelta(microseconds=number % 4)}
+        for number, name in enumerate(NAMES)
+    ]
+    add_items(app, rows)
+
+
+def get(client, headers, query):
+    response = client.get(f"{API}/items", headers=headers, query_string=query)
+    assert response.status_code == 200, response.json
+    return response.json
+
+
+def walk(client, headers, between=lambda _page: None, **query):
+    """All items of a listing, page by page by the links."""
+    path, items = f"{API}/items?" + "&".join(f"{k}={v}" for k, v in query.items()), []
+    while path:
+        page = client.get(path, headers=headers)
+        assert page.status_code == 200, page.json
+        items += page.json["items"]
+        between(len(items))
+        path = page.headers["Link"][1:].partition(">")[0] if "Link" in page.headers else None
+    return items
+
+
+def keyed(item, order):
+    """What the rows are sorted by: exact characters, exact amounts, and the id where they are the same."""
+    value = Decimal(item["price"]) if order == "price" else item[order]
+    return (value, item["id"])
+
+
+class TestFilters:
+    @pytest.mark.parametrize(
+        ("q", "found"),
+        [
+            ("lamp", {"Lamp", "lamp"}),
+            ("ÄPFEL", {"Äpfel"}),
+            ("A\u0308p", {"Äpfel"}),  # the same letter, written as two
+            ("钥", {"钥匙"}),
+            ("😀", {"😀"}),
+            ("ss", {"ß", "SS"}),
+            ("FISH", {"ﬁsh"}),
+            ("%", {"%_\\"}),
+            ("_", {"%_\\"}),
+            ("\\", {"%_\\"}),
+            ("' OR 1=1 --", set()),
+            ("i\u0307stan", {"İstanbul"}),
+            ("", set(NAMES)),
+        ],
+    )
+    @pytest.mark.parametrize("signed_in", [True, False])
+    def test_q_is_a_part_of_the_name(self, client, many, as_user, q, found, signed_in):
+        """In any case of any script; what means something to a database is plain text."""
+        page = get(client, as_user if signed_in else {}, {"q": q})
+
+        assert {item["name"] for item in page["items"]} == found
+
+    @pytest.mark.parametrize("q", ["a" * 81, "a\0", "a\nb"])
+    def test_q_is_bounded(self, client, as_user, q):
+        """As long as a name, and without control characters."""
+        response = client.get(f"{API}/items", headers=as_user, query_string={"q": q})
+
+        assert error(response) == (422, "validation_failed")
+
+    def test_a_new_name_is_found_and_the_old_one_is_not(self, client, as_user, lamp):
+        """What is searched follows the name."""
+        client.patch(f"{API}/items/{lamp['id']}", headers=as_user, json={"name": "ÜBER"})
+
+        assert [item["name"] for item in get(client, as_user, {"q": "über"})["items"]] == ["ÜBER"]
+        assert get(client, as_user, {"q": "lamp"})["items"] == []
+
+    def test_owner(self, client, user, lamp, as_other, other):
+        """One's own by `me`, anybody's by id, nobody's by an id that nobody has."""
+        client.post(f"{API}/items", headers=as_other, json={"name": "Chair", "price": "1"})
+
+        assert get(client, user.headers, {"owner": "me"})["items"] == [lamp]
+        assert get(client, as_other, {"owner": user.id})["items"] == [lamp]
+        assert [item["name"] for item in get(client, as_other, {"owner": "me"})["items"]] == ["Chair"]
+        assert get(client, as_other, {"owner": 2**63 - 1})["items"] == []
+
+    @pytest.mark.parametrize("owner", ["0", "-1", "01", "ME", "", "1.0", "١", 2**63, 10**30, "grace", "9" * 3000])
+    def test_refuses_what_is_no_owner(self, client, as_user, owner):
+        """An id that cannot be, and whatever else."""
+        response = client.get(f"{API}/items", headers=as_user, query_string={"owner": owner})
+
+        assert error(response) == (422, "validation_failed")
+        assert response.json["errors"]["query"].keys() == {"owner"}
+
+    @pytest.mark.parametrize(
+        ("query", "count"),
+        [
+            ({"min_price": "1"}, 8),
+            ({"max_price": "0.99"}, 4),
+            ({"min_price": "1", "max_price": "1.00"}, 4),
+            ({"min_price": "2.01"}, 0),
+            ({"min_price": "2", "max_price": "1"}, 0),
+            ({"min_price": "1", "q": "l", "sort": "-price"}, 2),
+        ],
+    )
+    def test_prices(self, client, many, as_user, query, count):
+        """Both ends are in it; filters add up, in every order and over pages."""
+        assert len(walk(client, as_user, limit=2, **query)) == count
+
+    @pytest.mark.parametrize("price", ["", "-1", "1.001", "1e3", "NaN", "100000000", " 1"])
+    @pytest.mark.parametrize("name", ["min_price", "max_price"])
+    def test_refuses_what_is_no_price(self, client, as_user, name, price):
+        """The rules of a price."""
+        response = client.get(f"{API}/items", headers=as_user, query_string={name: price})
+
+        assert error(response) == (422, "validation_failed")
+
+
+class TestWithoutToken:
+    @pytest.mark.parametrize(
+        "query", ["q=a", "limit=2", "sort=id", "sort=-id", "sort=name", "sort=-name", "sort=name&q=a"]
+    )
+    def test_names_are_open(self, client, many, query):
+        """Names, by their part and in their order."""
+        assert client.get(f"{API}/items?{query}").status_code == 200
+
+    @pytest.mark.parametrize(
+        "query",
+        ["owner=me", "owner=1", "min_price=1", "max_price=1", "sort=price", "sort=-price", "sort=created_at",
+         "min_price=x", "owner=0&limit=0", "sort=-created_at&x=1"],
+    )  # fmt: skip
+    def test_what_tells_more_needs_a_token(self, client, many, query):
+        """Or the prices could be found out one by one; the token comes before the values."""
+        assert error(client.get(f"{API}/items?{query}")) == (401, "authorization_required")
+
+    @pytest.mark.parametrize("query", ["sort=nothing", "x=1", "limit=0"])
+    def test_other_mistakes_are_told(self, client, query):
+        """What no token would mend."""
+        assert error(client.get(f"{API}/items?{query}")) == (422, "validation_failed")
+
+    def test_pages_in_both_orders(self, client, many):
+        """Every name once."""
+        assert [item["name"] for item in walk(client, {}, sort="-name", limit=5)] == sorted(NAMES, reverse=True)
+
+
+class TestCost:
+    """Page 10,000 costs what page 1 costs: each order has an index, and the database uses it."""
+
+    @pytest.fixture
+    def thousands(self, app, user):
+        rows = [
+            {
+                "name": f"Thing {number * 7919 % 4000:05}",
+                "price": Decimal(number % 50),
+                "created_at": BEGAN + timedelta(seconds=number % 1000),
+                "owner_id": None if number % 20 else user.id,
+            }
+            for number in range(4000)
+        ]
+        add_items(app, rows)
+        with app.app_context():
+            db.session.execute(text("ANALYZE TABLE items" if db.engine.dialect.name == "mysql" else "ANALYZE"))
+            db.session.commit()
+
+    def plan(self, app, client, headers, path):
+        """How the database finds the page, in its own words."""
+        sent = []
+
+        def keep(_connection, _cursor, statement, parameters, *_more):
+            if "FROM items" in statement:
+                sent.append((statement, parameters))
+
+        with app.app_context():
+            event.listen(db.engine, "before_cursor_execute", keep)
+            try:
+                assert client.get(path, headers=headers).status_code == 200
+            finally:
+                event.remove(db.engine, "before_cursor_execute", keep)
+            [(statement, parameters)] = sent
+            words = {"sqlite": "EXPLAIN QUERY PLAN", "postgresql": "EXPLAIN", "mysql": "EXPLAIN"}
+            explain = f"{words[db.engine.dialect.name]} {statement}"
+            rows = db.session.connection().exec_driver_sql(explain, parameters).all()
+            db.session.rollback()
+            return db.engine.dialect.name, "\n".join(str(tuple(row)) for row in rows)
+
+    def test_every_page_is_read_from_an_index(self, app, client, thousands, as_user):
+        """Neither the whole table nor a sort, in any order, both ways; and for one owner."""
+        for sort in BOTH_WAYS:
+            index = {"id": "PRIMARY", "name": "uq_items_name"}.get(sort.removeprefix("-"))
+            self.assert_read_from(
+                app, client, as_user, f"sort={sort}", index or f"ix_items_{sort.removeprefix('-')}_id"
+            )
+        for sort in BOTH_WAYS:
+            columns = {"id": "id", "name": "name"}.get(sort.removeprefix("-"), f"{sort.removeprefix('-')}_id")
+            self.assert_read_from(app, client, as_user, f"sort={sort}&owner=me", f"ix_items_owner_id_{columns}")
+
+    def assert_read_from(self, app, client, headers, query, index):
+        page = client.get(f"{API}/items?limit=20&{query}", headers=headers)
+
+        dialect, plan = self.plan(app, client, headers, page.headers["Link"][1:].partition(">")[0])
+
+        told = f"{query}: {plan}"
+        if dialect == "sqlite":
+            assert "SEARCH items USING" in plan, told
+            assert "TEMP B-TREE" not in plan, told
+            names = {"PRIMARY": "INTEGER PRIMARY KEY", "uq_items_name": "sqlite_autoindex_items_1"}
+        elif dialect == "postgresql":
+            assert "Seq Scan" not in plan, told
+            assert "Sort" not in plan, told
+            names = {"PRIMARY": "pk_items"}
+        else:
+            assert "filesort" not in plan, told
+            assert "'range'" in plan or "'ref'" in plan, told
+            names = {}
+        assert names.get(index, index) in plan, told
+
+
+def test_the_document_has_both_pages(client):
+    """Without a token, the page has names alone; the document says so."""
+    document = client.get("/openapi.json").json
+    answer = document["paths"][f"{API}/items"]["get"]["responses"]["200"]["content"]["application/json"]
+
+    assert [one["$ref"].rpartition("/")[2] for one in answer["schema"]["oneOf"]] == ["ItemPage", "ItemNamePage"]

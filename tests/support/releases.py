@@ -1,0 +1,71 @@
+"""The release before this one, as a server beside it."""
+
+import shutil
+import subprocess
+from contextlib import closing
+from http.client import HTTPConnection
+
+import pytest
+from alembic.script import ScriptDirectory
+
+from support.machines import call
+from support.serving import ROOT, serving
+
+SCRIPTS = ScriptDirectory(ROOT / "migrations")
+
+
+def git(*words):
+    """What git says about this checkout; nothing, where it fails."""
+    run = subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=False)  # noqa: S607
+    return run.stdout.strip() if run.returncode == 0 else ""
+
+
+def release_before():
+    """The newest tag behind this commit; before the first release, the commit behind which the schema last changed."""
+    if shutil.which("git") is None or git("rev-parse", "--show-toplevel") != str(ROOT):
+        pytest.skip("the code of before is in the history of git, which is not here: is this a source archive?")
+    if git("rev-parse", "--is-shallow-repository") == "true":
+        pytest.skip("the code of before is in the history of git, of which this clone has only the end")
+    if tag := git("describe", "--tags", "--abbrev=0", "--match", "v*", "HEAD^"):
+        return tag
+    newest = SCRIPTS.get_revision("head").path
+    added = git("log", "-1", "--diff-filter=A", "--format=%H", "--", newest)
+    return f"{added}^" if added else "HEAD"  # not committed yet
+
+
+@pytest.fixture(scope="module")
+def code_of_before(tmp_path_factory):
+    """A folder with the code of the release before."""
+    folder = tmp_path_factory.mktemp("before")
+    git("archive", "--format=zip", "--output", str(folder / "code.zip"), release_before())
+    shutil.unpack_archive(folder / "code.zip", folder / "code")
+    return folder / "code"
+
+
+@pytest.fixture(scope="module")
+def old(migrated, code_of_before):
+    """Calls a server of the release before, over the database that this one has migrated."""
+    shared = {name: migrated.config[name] for name in ("DATABASE_URL", "JWT_SECRET_KEY")}
+    # Not /health/ready: a release from before 0004 knows only its own schema.
+    with (
+        serving(code_of_before, "/health/live", APP_ENV="testing", **shared) as (port, _process),
+        closing(HTTPConnection("127.0.0.1", port, timeout=30)) as connection,
+    ):
+        yield lambda *request, **headers: call(connection, *request, **headers)
+
+
+@pytest.fixture
+def new(client):
+    """Calls this release."""
+
+    def call_new(method, path, body=None, **headers):
+        response = client.open(path, method=method, json=body, headers=headers)
+        return response.status_code, response.json
+
+    return call_new
+
+
+def same(one, other):
+    """Whether two releases show the same, as far as both know its fields."""
+    shared = one.keys() & other.keys()
+    return {"id"} < shared and all(one[name] == other[name] for name in shared)
