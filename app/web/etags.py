@@ -15,17 +15,6 @@ from app.web.blueprint import Blueprint
 from app.web.errors import ApiError, Code
 from app.web.typing import View
 
-_ETAG = {"ETag": {"$ref": "#/components/headers/ETag"}}
-CREATED_HEADERS = {
-    "Location": {
-        "description": "The path of the new object.",
-        "schema": {"type": "string"},
-        "required": True,
-        "example": "/api/v1/items/7",
-    },
-    **_ETAG,
-}
-
 
 def _tag(body: bytes) -> str:
     """A strong ETag: a hash of the body."""
@@ -82,7 +71,7 @@ def refuse_mismatch(schema: Schema, row: Any) -> None:
     """
     if "If-Match" not in request.headers and "If-None-Match" not in request.headers:
         return
-    tag = _tag(_answer(schema, row).get_data())
+    tag = _tag(jsonify(schema.dump(row)).get_data())  # the same bytes as in an answer
     _require_if_match(tag)
     if request.if_none_match.contains_weak(tag):
         raise ApiError(Code.precondition_failed)
@@ -91,17 +80,3 @@ def refuse_mismatch(schema: Schema, row: Any) -> None:
 def _require_if_match(tag: str) -> None:
     if "If-Match" in request.headers and not request.if_match.contains(tag):
         raise ApiError(Code.precondition_failed)
-
-
-def created(schema: Schema, row: object, location: str) -> Response:
-    """A 201 response with the body, `Location` and `ETag` of the new object."""
-    response = _answer(schema, row)
-    response.status_code = HTTPStatus.CREATED
-    response.headers["Location"] = location
-    response.set_etag(_tag(response.get_data()))
-    return response
-
-
-def _answer(schema: Schema, row: object) -> Response:
-    """The response that the views give, with the same bytes."""
-    return jsonify(schema.dump(row))
