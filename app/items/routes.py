@@ -20,8 +20,9 @@ from app.tokens.caller import caller, is_anonymous
 from app.tokens.guards import admin_required, fresh_login_required, login_optional, login_required, login_required_for
 from app.web.blueprint import Blueprint
 from app.web.errors import ApiError, Code
-from app.web.etags import CREATED_HEADERS, conditional, created, require_match
+from app.web.etags import conditional, require_match
 from app.web.fields import MessageSchema
+from app.web.openapi import CREATED_HEADERS
 from app.web.pages import PAGE_HEADERS, Listing
 from app.web.request import query
 
@@ -86,13 +87,14 @@ def list_items(args: dict[str, Any]) -> tuple[Response, dict[str, str]]:
 @fresh_login_required
 @blp.arguments(NewItemSchema)
 @idempotent
+@conditional
 @blp.response(201, ItemSchema, headers=CREATED_HEADERS)
 @blp.fails(Code.not_found, Code.item_exists)
-def create_item(new: dict[str, Any]) -> Response:
+def create_item(new: dict[str, Any]) -> tuple[Item, dict[str, str]]:
     """Create an item.  You become its owner."""
     with unique_or(ApiError(Code.item_exists)):
         item = insert(Item, **new, owner_id=caller.id)
-    return created(_ITEM, item, url_for("items.get_item", item_id=item.id))
+    return item, {"Location": url_for("items.get_item", item_id=item.id)}
 
 
 @blp.get("/<int:item_id>")
@@ -132,7 +134,6 @@ def update_item(changes: dict[str, Any], item_id: int) -> Item:
 def delete_item(item_id: int) -> dict[str, str]:
     """Delete an item.  Administrators only."""
     require_match(_ITEM, get_item_or_404(item_id))
-    if not write(delete(Item).where(Item.id == item_id)):
-        raise ApiError(Code.not_found)
+    write(delete(Item).where(Item.id == item_id))
     db.session.commit()
     return {"message": "Item deleted."}

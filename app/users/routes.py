@@ -164,8 +164,7 @@ def delete_user(user_id: int) -> dict[str, str]:
     admins = lock_admins()
     require_match(_USER, get_user_or_404(user_id))
     keep_an_admin(admins, without=user_id)
-    if not write(delete(User).where(User.id == user_id)):
-        raise ApiError(Code.not_found)
+    write(delete(User).where(User.id == user_id))
     db.session.commit()
     log_event("user_deleted", user_id=user_id, by=caller.id)
     if user_id == caller.id:

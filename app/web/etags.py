@@ -9,22 +9,11 @@ from flask import Response, jsonify, request
 from marshmallow import Schema
 from sqlalchemy import update
 
-from app.data.base import Base, db
+from app.data.base import db
 from app.data.statements import write
 from app.web.blueprint import Blueprint
 from app.web.errors import ApiError, Code
 from app.web.typing import View
-
-_ETAG = {"ETag": {"$ref": "#/components/headers/ETag"}}
-CREATED_HEADERS = {
-    "Location": {
-        "description": "The path of the new object.",
-        "schema": {"type": "string"},
-        "required": True,
-        "example": "/api/v1/items/7",
-    },
-    **_ETAG,
-}
 
 
 def _tag(body: bytes) -> str:
@@ -35,7 +24,7 @@ def _tag(body: bytes) -> str:
 def conditional(view: View) -> View:
     """Add an `ETag` to the answer, and answer 304 if the reader has it.
 
-    Stands above `response`. A view that changes something calls `require_match` itself.
+    Stands above `response`. A view that changes an object calls `require_match` itself.
     """
 
     @wraps(view)
@@ -46,32 +35,35 @@ def conditional(view: View) -> View:
         tag = _tag(response.get_data())
         response.set_etag(tag)
         if request.method in ("GET", "HEAD"):
-            if "If-Match" in request.headers and not request.if_match.contains(tag):
-                raise ApiError(Code.precondition_failed)
-            if "If-None-Match" in request.headers and request.if_none_match.contains_weak(tag):
+            _require_if_match(tag)
+            if request.if_none_match.contains_weak(tag):
                 response.status_code = HTTPStatus.NOT_MODIFIED
-                response.set_data(b"")
         return response
 
     return Blueprint.declare(compared, conditional=True)  # type: ignore[return-value]
 
 
-def require_match(schema: Schema, row: Base) -> None:
-    """Check the conditions against the current row and lock it until the commit.
+def require_match(schema: Schema, row: Any) -> None:
+    """Lock the row until the commit, read it again, and check the conditions.
 
-    Without `If-Match` and `If-None-Match` whatever is there matches.
+    Without conditions it locks and reads too, so that the answer to a change shows the current row.
 
     Args:
-        schema: what the row is shown by.
-        row: as it was read; from here on it is as it is now, so that the answer to a change is true.
+        schema: of the answers that show the row.
+        row: an object of the session.
 
     Raises:
-        ApiError: 412, or 404 where the row is gone.
+        ApiError: 412, or 404 if the row is gone.
     """
-    refuse_mismatch(schema, _locked(row))
+    model = type(row)
+    # This update locks the row on every database, and changes nothing, not even `updated_at` by its `onupdate`.
+    if not write(update(model).where(model.id == row.id).values(updated_at=model.updated_at)):
+        raise ApiError(Code.not_found)
+    db.session.refresh(row)
+    refuse_mismatch(schema, row)
 
 
-def refuse_mismatch(schema: Schema, row: Base) -> None:
+def refuse_mismatch(schema: Schema, row: Any) -> None:
     """Check the conditions against the row as read, without a lock.
 
     Raises:
@@ -79,36 +71,12 @@ def refuse_mismatch(schema: Schema, row: Base) -> None:
     """
     if "If-Match" not in request.headers and "If-None-Match" not in request.headers:
         return
-    tag = _tag(_answer(schema, row).get_data())
-    if "If-Match" in request.headers and not request.if_match.contains(tag):
-        raise ApiError(Code.precondition_failed)
+    tag = _tag(jsonify(schema.dump(row)).get_data())  # the same bytes as in an answer
+    _require_if_match(tag)
     if request.if_none_match.contains_weak(tag):
         raise ApiError(Code.precondition_failed)
 
 
-def _locked(row: Any) -> Base:
-    """Lock the row and return its current state.
-
-    Writing what stands there already locks it on every database; reading it would not.
-    """
-    model = type(row)
-    same = {"updated_at": model.updated_at}  # keep it, or the lock would count as a change
-    write(update(model).where(model.id == row.id).values(same))
-    now: Base | None = db.session.get(model, row.id, populate_existing=True)
-    if now is None:
-        raise ApiError(Code.not_found)
-    return now
-
-
-def created(schema: Schema, row: object, location: str) -> Response:
-    """A 201 response with the body, `Location` and `ETag` of the new object."""
-    response = _answer(schema, row)
-    response.status_code = HTTPStatus.CREATED
-    response.headers["Location"] = location
-    response.set_etag(_tag(response.get_data()))
-    return response
-
-
-def _answer(schema: Schema, row: object) -> Response:
-    """The response that the views give, with the same bytes."""
-    return jsonify(schema.dump(row))
+def _require_if_match(tag: str) -> None:
+    if "If-Match" in request.headers and not request.if_match.contains(tag):
+        raise ApiError(Code.precondition_failed)

@@ -56,6 +56,14 @@ _IF_NONE_MATCH = {
     "schema": {"type": "string"},
 }
 
+CREATED_HEADERS = {
+    "Location": {
+        "description": "The path of the new object.",
+        "schema": {"type": "string"},
+        "required": True,
+        "example": "/api/v1/items/7",
+    },
+}
 _PLAIN = {"integer": 1, "number": 1, "boolean": True, "string": "…"}
 
 
@@ -83,8 +91,9 @@ def describe(doc: dict[str, Any], facts: Mapping[str, Any], *, app: Flask, spec:
     success.setdefault("headers", {}).update({**_REQUEST_ID, **facts.get("headers", {})})
     parameters = [*doc.get("parameters", ()), *facts.get("parameters", ())]
     if facts.get("conditional"):
-        codes.append(Code.precondition_failed)
-        parameters += [_IF_MATCH, _IF_NONE_MATCH]
+        if method != "post":  # a new object has no earlier ETag
+            codes.append(Code.precondition_failed)
+            parameters += [_IF_MATCH, _IF_NONE_MATCH]
         if method != "delete":
             success["headers"].update(_ETAG)
         if method == "get":

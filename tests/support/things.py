@@ -24,8 +24,9 @@ from app.tokens.guards import admin_required, fresh_login_required, login_option
 from app.users.models import User
 from app.web.blueprint import Blueprint
 from app.web.errors import ApiError, Code
-from app.web.etags import CREATED_HEADERS, conditional, created, require_match
+from app.web.etags import conditional, require_match
 from app.web.fields import Amount, MessageSchema, NextCursor, Owner, PageArgs, RowSchema, Sort, Text, Timestamp
+from app.web.openapi import CREATED_HEADERS
 from app.web.pages import PAGE_HEADERS, Listing
 
 PATH = "/api/v1/things"
@@ -139,13 +140,14 @@ def list_things(args: dict[str, Any]) -> tuple[Response, dict[str, str]]:
 @fresh_login_required
 @blp.arguments(NewThingSchema)
 @idempotent
+@conditional
 @blp.response(201, ThingSchema, headers=CREATED_HEADERS)
 @blp.fails(Code.not_found, TAKEN)
-def create_thing(new: dict[str, Any]) -> Response:
+def create_thing(new: dict[str, Any]) -> tuple[Thing, dict[str, str]]:
     """Create a thing."""
     with unique_or(ApiError(TAKEN)):
         thing = insert(Thing, **new, owner_id=caller.id)
-    return created(_THING, thing, url_for("things.get_thing", thing_id=thing.id))
+    return thing, {"Location": url_for("things.get_thing", thing_id=thing.id)}
 
 
 @blp.get("/<int:thing_id>")
@@ -185,8 +187,7 @@ def update_thing(changes: dict[str, Any], thing_id: int) -> Thing:
 def delete_thing(thing_id: int) -> dict[str, str]:
     """Delete a thing.  Administrators only."""
     require_match(_THING, get_thing_or_404(thing_id))
-    if not write(delete(Thing).where(Thing.id == thing_id)):
-        raise ApiError(Code.not_found)
+    write(delete(Thing).where(Thing.id == thing_id))
     db.session.commit()
     return {"message": "Thing deleted."}
 

@@ -7,7 +7,6 @@ from threading import Barrier
 
 import pytest
 import time_machine
-from flask import jsonify
 
 from app.data.base import db
 from app.data.types import utcnow
@@ -109,11 +108,13 @@ class TestTheSameAgain:
     def test_a_view_that_commits_is_refused(self, app, client, as_user, monkeypatch):
         """Its first request with a key fails and changes nothing."""
 
-        def commits_early(*_args):
+        def insert_and_commit(model, **values):
+            item = model(**values)
+            db.session.add(item)
             db.session.commit()
-            return jsonify()
+            return item
 
-        monkeypatch.setattr(things, "created", commits_early)
+        monkeypatch.setattr(things, "insert", insert_and_commit)
 
         assert error(create(client, as_user)) == (500, "internal_error")
         assert count(app, Thing) == count(app, IdempotencyKey) == 0
