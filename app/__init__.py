@@ -26,8 +26,21 @@ from app.web.fields import ErrorSchema
 __version__ = "0.1.0"
 API_TITLE = "Latchkey"  # the name of the product: in the API document, on `/` and `/docs`, and the realm of every 401
 
-BLUEPRINTS = (auth_blp, users_blp, items_blp, system_blp)  # the order of the API document
-COMMANDS = (users_cli, tokens_cli, keys_cli, openapi_cli, errors_cli, seed, doctor)
+BLUEPRINTS = (  # the order of the API document
+    auth_blp,
+    users_blp,
+    items_blp,
+    system_blp,
+)
+COMMANDS = (
+    users_cli,
+    tokens_cli,
+    keys_cli,
+    openapi_cli,
+    errors_cli,
+    doctor,
+    seed,
+)
 
 
 def create_app(config: object) -> Flask:

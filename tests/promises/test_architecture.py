@@ -204,7 +204,8 @@ class TestAddAResource:
     @pytest.fixture
     def blocks(self):
         page = (ROOT / "docs" / "add-a-resource.md").read_text()
-        return re.findall(r"```python (file|edit)=(\S+)\n(.*?)```", page, re.DOTALL)
+        found = re.findall(r"```(?:python|diff) (file|edit)=(\S+)\n(.*?)```", page, re.DOTALL)
+        return [(kind, path, text.removeprefix("+")) for kind, path, text in found]
 
     def test_costs_one_folder_and_two_lines(self, blocks):
         """The page promises one new folder and two lines in one file, and asks for no more."""
@@ -229,7 +230,7 @@ class TestAddAResource:
             elif text.startswith("from "):
                 contents.write_text(contents.read_text().replace("from app.web.fields", f"{text}from app.web.fields"))
             else:
-                contents.write_text(re.sub(r"^BLUEPRINTS = .*\n", text, contents.read_text(), flags=re.MULTILINE))
+                contents.write_text(contents.read_text().replace("    system_blp,\n", f"{text}    system_blp,\n"))
 
         self.flask(tmp_path, "db", "upgrade")
         number = self.next_number(tmp_path / "migrations" / "versions")
@@ -275,13 +276,13 @@ from wsgi import app
 client = app.test_client()
 tokens = client.post("/api/v1/auth/register", json={"username": "grace", "password": "correct horse"}).json
 headers = {"Authorization": "Bearer " + tokens["access_token"]}
-item = client.post("/api/v1/items", headers=headers, json={"name": "Lamp", "price": "1"}).json
 
-def order(item_id, quantity, headers=headers):
-    body = {"item_id": item_id, "quantity": quantity}
+def order(recipient_id, quantity, headers=headers):
+    body = {"recipient_id": recipient_id, "quantity": quantity}
     return client.post("/api/v1/orders", headers=headers, json=body).status_code
 
-statuses = order(item["id"], 3), order(999, 3), order(item["id"], 0), order(item["id"], 3, {})
+me = tokens["user"]["id"]
+statuses = order(me, 3), order(999, 3), order(me, 0), order(me, 3, {})
 orders = client.get("/api/v1/orders", headers=headers).json["orders"]
 paths = client.get("/openapi.json").json["paths"]
 print(*statuses, [order["quantity"] for order in orders], sorted(paths["/api/v1/orders"]))
