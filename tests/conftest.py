@@ -14,7 +14,7 @@ from support.databases import PRESENT, fresh_beside, fresh_database
 from support.things import PATH, Thing
 
 NEVER_SEEN = pytest.StashKey()
-pytest_plugins = ["support.releases"]
+pytest_plugins = ["support.releases", "support.typescript"]
 
 
 @pytest.hookimpl(trylast=True)

@@ -2,16 +2,14 @@
 
 import os
 import re
-import shutil
 import signal
 import socket
-import sqlite3
 import subprocess
 import sys
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing, suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from threading import Barrier
 
@@ -149,38 +147,6 @@ def test_a_client_that_stops_taking_loses_its_thread(tmp_path):
 
     assert parse(answer)[0] == 200
     assert "Traceback" not in secrets_in_logs.LOGS[-1]
-
-
-@pytest.mark.skipif(shutil.which("curl") is None, reason="the tour needs curl")
-def test_the_tour_meets_no_surprise(database, tmp_path):
-    """docs/tour.sh walks through every flow against a real server, on each database."""
-    with serving(DATABASE_URL=database, APP_ENV="development") as (port, _process):
-        tour = subprocess.run(
-            ["/bin/sh", "docs/tour.sh", f"http://127.0.0.1:{port}"],
-            cwd=ROOT, env=environment(DATABASE_URL=database), capture_output=True, text=True, check=False,
-        )  # fmt: skip
-
-    assert tour.returncode == 0, tour.stdout[-2000:] + tour.stderr
-    assert "all as expected" in tour.stdout
-    assert "row(s) deleted" in tour.stdout
-
-
-def test_the_tour_leaves_other_people_alone(tmp_path):
-    """Where there are users that it did not make, the tour does not delete everybody."""
-    url = f"sqlite:///{tmp_path / 'x.db'}"
-    with serving(DATABASE_URL=url, APP_ENV="development") as (port, _process):
-        post(port, "/api/v1/auth/register", {"username": "grace", "password": PASSWORD})
-        tour = subprocess.run(
-            ["/bin/sh", "docs/tour.sh", f"http://127.0.0.1:{port}"],
-            cwd=ROOT, env=environment(DATABASE_URL=url), capture_output=True, text=True, check=False,
-        )  # fmt: skip
-
-    assert tour.returncode == 0, tour.stdout[-2000:] + tour.stderr
-    assert "skipped" in tour.stdout
-    with closing(sqlite3.connect(tmp_path / "x.db")) as database:
-        names = [name for (name,) in database.execute("SELECT username FROM users ORDER BY username")]
-    assert names[0] == "grace"
-    assert [name.startswith("tour-admin-") for name in names[1:]] == [True]  # the last administrator
 
 
 def test_three_workers_have_one_count(app, database):
