@@ -4,6 +4,8 @@ Our own: no warning, no change to the loggers, and one migration job at a time.
 """
 
 from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
 from typing import Any, Literal
 
 import click
@@ -55,6 +57,12 @@ def render_restoration(_autogen: Any, operation: RestoreAutoincrement) -> str:
         f"    with op.batch_alter_table({table}):\n"
         "        pass  # made anew with AUTOINCREMENT"
     )
+
+
+def import_models() -> None:
+    """Import the models of every feature: a feature without a route has tables too."""
+    for path in sorted(Path(current_app.root_path).glob("*/models.py")):
+        import_module(f"{current_app.import_name}.{path.parent.name}.models")
 
 
 def without_autoincrement(connection: Connection) -> Iterator[str]:
@@ -171,6 +179,7 @@ def run_migrations_offline() -> None:
         context.run_migrations()
 
 
+import_models()
 if context.is_offline_mode():
     run_migrations_offline()
 else:
