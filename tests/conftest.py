@@ -1,4 +1,4 @@
-"""What every test may ask for.  Whatever asks for `app` runs once on each database."""
+"""The fixtures of all tests.  A test that uses `app` runs once per database."""
 
 import pytest
 from flask import Flask, has_app_context
@@ -19,13 +19,13 @@ pytest_plugins = ["support.releases", "support.typescript"]
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items):
-    """Those that start servers, and mostly wait for them, come first: at the end nobody waits for one of them alone."""
+    """Run the tests of servers first, so that none runs alone at the end."""
     items.sort(key=lambda item: not {"serving", "running", "Cluster"} & vars(item.module).keys())
 
 
 @pytest.fixture(autouse=True)
 def _no_settings_from_outside(monkeypatch):
-    """What is set on this machine must not decide a test."""
+    """Remove the settings of this machine, so that they do not affect tests."""
     for name in (
         "APP_ENV",
         "DATABASE_URL",
@@ -42,7 +42,10 @@ def _no_settings_from_outside(monkeypatch):
 
 @pytest.fixture(scope="session", autouse=True)
 def _hashes_get_their_turn():
-    """Hashing steps back behind all else on a machine: a busy one must not fail the tests that are about more."""
+    """Wait long for a hash, because hashing has a low priority.
+
+    Otherwise tests fail with `overloaded` on a busy machine.
+    """
     usual, gate.WAIT = gate.WAIT, 60.0
     yield
     gate.WAIT = usual
@@ -50,27 +53,27 @@ def _hashes_get_their_turn():
 
 @pytest.fixture(scope="session", autouse=True)
 def _no_secret_in_any_log():
-    """No line that the whole suite logs has a password, a token, a CSRF value or a key of the suite in it."""
+    """No log line contains a password, token, CSRF value or key."""
     with secrets_in_logs.watching():
         yield
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _no_answer_beside_the_document():
-    """Every answer to a test client is one that the API document tells of."""
+    """The API document describes every response to a test client."""
     with contract.watching():
         yield
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node):
-    """With several processes each has met some of the errors."""
+    """Collect the errors that each process of pytest-xdist has seen."""
     contract.SEEN.update(getattr(node, "workeroutput", {}).get("codes", ()))
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session):
-    """After a run of everything, each error of the table must have come."""
+    """Fail a run of the whole suite unless it met exactly the table's errors."""
     config = session.config
     if hasattr(config, "workeroutput"):
         config.workeroutput["codes"] = sorted(contract.SEEN)
@@ -91,7 +94,7 @@ def pytest_terminal_summary(terminalreporter, config):
 
 @pytest.fixture
 def figure(record_property):
-    """Notes what was measured, for the summary at the end of the run."""
+    """Add a measurement to the summary at the end of the run."""
 
     def note(what, **measured):
         values = (f"{value:.2f} s" if isinstance(value, float) else value for value in measured.values())
@@ -103,13 +106,13 @@ def figure(record_property):
 
 @pytest.fixture(scope="session", params=PRESENT)
 def database(request, tmp_path_factory):
-    """The URL of an empty database of each kind in turn."""
+    """The URL of an empty database, for each kind of database."""
     with fresh_database(request.param, tmp_path_factory.mktemp(request.param)) as url:
         yield url
 
 
 class Client(FlaskClient):
-    """Gives each request an application context of its own, because a test may already hold one."""
+    """Gives each request its own application context, even inside another one."""
 
     def open(self, *args, **kwargs):
         if not has_app_context():
@@ -118,19 +121,19 @@ class Client(FlaskClient):
             return super().open(*args, **kwargs)
 
 
-Flask.test_client_class = Client  # of every application that the tests make
+Flask.test_client_class = Client  # for all applications in tests
 
 
 @pytest.fixture(scope="session")
 def migrated(database):
-    """An application over a database whose schema the migrations have made."""
+    """An application with a migrated database."""
     with migrated_app(database) as app:
         yield app
 
 
 @pytest.fixture
 def empty(database, tmp_path):
-    """An application over an empty database of the same kind, in an application context."""
+    """An application with an empty database, in an application context."""
     with fresh_beside(database, tmp_path) as url:
         config = TestingConfig()
         config.DATABASE_URL = url
@@ -143,7 +146,7 @@ def empty(database, tmp_path):
 
 @pytest.fixture
 def app(migrated, monkeypatch):
-    """The application, with its settings and its tables as they were afterwards."""
+    """The application.  Restores its settings and empties its tables afterwards."""
     settings = dict(migrated.config)
     yield migrated
     migrated.config.clear()
@@ -156,7 +159,7 @@ def app(migrated, monkeypatch):
 
 @pytest.fixture
 def another(app):
-    """Makes more applications of this database, as other settings would, and closes them."""
+    """Make applications with other settings and the same database."""
     made = []
 
     def make(**settings):
@@ -214,7 +217,7 @@ def as_admin(admin):
 
 @pytest.fixture
 def as_stale_user(client, user):
-    """The user by a token that came from a refresh: not fresh."""
+    """The user with an access token from a refresh, which is not fresh."""
     return bearer(refresh(client, user.refresh_token).json["access_token"])
 
 

@@ -1,4 +1,4 @@
-"""What tests are made with: applications, accounts, servers, databases."""
+"""The test kit: applications, accounts, servers, databases."""
 
 import pytest
 

@@ -1,49 +1,55 @@
-"""The API document, held against every answer that the suite gets.
+"""Compare every response in the suite with the API document.
 
-An answer whose status is not in the document, or whose body is not of its
-schema, fails the test that got it. And every error of the table must come
-somewhere in the suite: one that never comes is a promise that nobody has tried.
+A test fails if it gets a response whose status is not documented, or whose body
+does not match its schema. A run of the whole suite fails if an error of the
+table never occurs, because then no test covers it.
 """
 
 import json
 import re
+from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import jsonschema_rs
+import pytest
+from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.exceptions import HTTPException
+from werkzeug.test import TestResponse
 
 from app.web.codes import Code
 from app.web.openapi import document
 
-SEEN = set()  # the codes of errors that came
-_documents = WeakKeyDictionary()  # for each application its document, and the validators that were made of it
+SEEN: set[str] = set()  # the codes of the errors that occurred
+
+Operations = dict[str, dict[str, Any]]  # by rule, then by method
+Validators = dict[tuple[str, str, int], jsonschema_rs.Validator]  # by rule, method and status
+_documents: WeakKeyDictionary[Flask, tuple[dict[str, Any], Operations, Validators]] = WeakKeyDictionary()
 _off = False
 
 
 @contextmanager
-def watching():
-    """Hold each answer that a test client gets against the document."""
+def watching() -> Iterator[None]:
+    """Check each response that a test client gets."""
     plain = FlaskClient.open
 
-    def watched(client, *args, **kwargs):
+    def watched(client: FlaskClient, *args: Any, **kwargs: Any) -> TestResponse:
         response = plain(client, *args, **kwargs)
         if not _off:
             check(client.application, response)
         return response
 
-    FlaskClient.open = watched
-    try:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(FlaskClient, "open", watched)
         yield
-    finally:
-        FlaskClient.open = plain
 
 
 @contextmanager
-def off_the_record():
-    """For what a test breaks on purpose: no document tells of it."""
-    global _off  # noqa: PLW0603 -- a test has one thread that asks
+def off_the_record() -> Iterator[None]:
+    """Suspend the check for responses that a test breaks on purpose."""
+    global _off  # noqa: PLW0603 -- only one thread of a test sends requests
     _off = True
     try:
         yield
@@ -51,8 +57,8 @@ def off_the_record():
         _off = False
 
 
-def check(app, response):
-    """Fail, where the document does not say that this may be answered."""
+def check(app: Flask, response: TestResponse) -> None:
+    """Fail if the document does not allow this response."""
     body = response.get_json(silent=True)
     if response.status_code >= 400 and response.request.method != "HEAD":
         assert isinstance(body, dict), f"no JSON: {response.status_code} {response.content_type} {response.text[:200]}"
@@ -79,8 +85,8 @@ def check(app, response):
         validator(app, rule.rule, method, response.status_code).validate(body)
 
 
-def paths(app):
-    """The operations of the document, by the rules of the application."""
+def paths(app: Flask) -> Operations:
+    """The operations of the application's API document."""
     if app not in _documents:
         with app.app_context():
             made = json.loads(json.dumps(document()))
@@ -94,17 +100,17 @@ def paths(app):
     return _documents[app][1]
 
 
-def documented(rule):
+def documented(rule: str) -> str:
     """The path of a rule in the API document: `/users/{user_id}` for `/users/<int:user_id>`."""
     return re.sub(r"<(?:[^<>:]+:)?(\w+)>", r"{\1}", rule)
 
 
-def resolved(app, kind, told):
-    """What a reference leads to, and whatever is none as it is."""
+def resolved(app: Flask, kind: str, told: dict[str, Any]) -> dict[str, Any]:
+    """Follow a `$ref`; return an object without one unchanged."""
     return _documents[app][0]["components"][kind][told["$ref"].rpartition("/")[2]] if "$ref" in told else told
 
 
-def validator(app, rule, method, status):
+def validator(app: Flask, rule: str, method: str, status: int) -> jsonschema_rs.Validator:
     made, operations, validators = _documents[app]
     if (rule, method, status) not in validators:
         answer = resolved(app, "responses", operations[rule][method]["responses"][str(status)])
@@ -113,6 +119,6 @@ def validator(app, rule, method, status):
     return validators[rule, method, status]
 
 
-def never_seen():
-    """The errors of the table that no test met, and those that a test met and the table has not."""
+def never_seen() -> list[str]:
+    """Errors that occur only in the table, or only in the suite."""
     return sorted({code.name for code in Code} ^ SEEN)

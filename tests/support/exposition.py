@@ -3,7 +3,7 @@
 from prometheus_client.parser import text_string_to_metric_families
 
 
-def read(exposition):
-    """Every sample of a text in Prometheus' format, by its name and its labels."""
+def read(exposition: str) -> dict[tuple[str, *tuple[tuple[str, str], ...]], float]:
+    """The value of every sample, by its name and sorted labels."""
     families = text_string_to_metric_families(exposition)
     return {(sample.name, *sorted(sample.labels.items())): sample.value for f in families for sample in f.samples}

@@ -1,4 +1,4 @@
-"""Programs that some tests need and not every machine has."""
+"""Programs that some tests need, but not every machine has."""
 
 import os
 import shutil
@@ -8,10 +8,12 @@ import pytest
 from support.serving import BIN
 
 
-def tool(name):
-    """The path of a command; where it is missing, the test is left out, but not in CI."""
+def tool(name: str) -> str:
+    """The path of a program.  Without it, skip the test, or fail in CI."""
     path = shutil.which(name, path=f"{BIN}:{os.environ['PATH']}:/usr/sbin")
     if path is None:
-        leave = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
-        leave(f"no {name}: install it to have deploy/ checked")
+        missing = f"no {name}: install it to have deploy/ checked"
+        if os.environ.get("CI") == "true":
+            pytest.fail(missing)
+        pytest.skip(missing)
     return path

@@ -2,26 +2,32 @@
 
 import shutil
 import subprocess
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any
 
 import pytest
 from alembic.script import ScriptDirectory
+from flask import Flask
+from flask.testing import FlaskClient
 
 from support.machines import call
 from support.serving import ROOT, serving
 
+Call = Callable[..., tuple[int, Any]]
 SCRIPTS = ScriptDirectory(ROOT / "migrations")
 
 
-def git(*words):
-    """What git says about this checkout; nothing, where it fails."""
+def git(*words: str) -> str:
+    """The output of git about this checkout; empty if git fails."""
     run = subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=False)  # noqa: S607
     return run.stdout.strip() if run.returncode == 0 else ""
 
 
-def release_before():
-    """The newest tag behind this commit; before the first release, the commit behind which the schema last changed."""
+def release_before() -> str:
+    """The newest tag before this commit; before the first release, the last commit with another schema."""
     if shutil.which("git") is None or git("rev-parse", "--show-toplevel") != str(ROOT):
         pytest.skip("the code of before is in the history of git, which is not here: is this a source archive?")
     if git("rev-parse", "--is-shallow-repository") == "true":
@@ -34,7 +40,7 @@ def release_before():
 
 
 @pytest.fixture(scope="module")
-def code_of_before(tmp_path_factory):
+def code_of_before(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the code of the release before."""
     folder = tmp_path_factory.mktemp("before")
     git("archive", "--format=zip", "--output", str(folder / "code.zip"), release_before())
@@ -43,8 +49,8 @@ def code_of_before(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def old(migrated, code_of_before):
-    """Calls a server of the release before, over the database that this one has migrated."""
+def old(migrated: Flask, code_of_before: Path) -> Iterator[Call]:
+    """Calls a server of the release before, over the database that this release has migrated."""
     shared = {name: migrated.config[name] for name in ("DATABASE_URL", "JWT_SECRET_KEY")}
     # Not /health/ready: a release from before 0004 knows only its own schema.
     with (
@@ -55,17 +61,17 @@ def old(migrated, code_of_before):
 
 
 @pytest.fixture
-def new(client):
+def new(client: FlaskClient) -> Call:
     """Calls this release."""
 
-    def call_new(method, path, body=None, **headers):
+    def call_new(method: str, path: str, body: Any = None, **headers: str) -> tuple[int, Any]:
         response = client.open(path, method=method, json=body, headers=headers)
         return response.status_code, response.json
 
     return call_new
 
 
-def same(one, other):
-    """Whether two releases show the same, as far as both know its fields."""
+def same(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Whether two releases show the same object, in the fields that both have."""
     shared = one.keys() & other.keys()
     return {"id"} < shared and all(one[name] == other[name] for name in shared)

@@ -6,6 +6,7 @@ STATEMENTS, by method and path: how many statements a success sends.
 PATHS, by argument: a function of the client and the user that creates the object and returns the value.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from runpy import run_path
 from typing import Any
@@ -14,6 +15,7 @@ from flask import Flask
 
 from support import things
 
+Route = tuple[str, str]  # method and rule
 FEATURES = Path(__file__).parents[1] / "features"
 
 
@@ -30,7 +32,7 @@ CALLERS = ("nobody", "user", "other", "admin", "refresh", "revoked", "stale")
 MATRIX = tables("POLICY")
 
 
-def routes(app: Flask) -> set[tuple[str, str]]:
+def routes(app: Flask) -> set[Route]:
     """Every method and path of the application, without the methods that Flask answers by itself."""
     return {
         (method, rule.rule)
@@ -48,8 +50,11 @@ def filled_in(path: str, client: Any, user: Any) -> str:
     return path
 
 
-def assert_same(routes: set[tuple[str, str]], table: dict[tuple[str, str], Any], value: Any) -> None:
-    """Fail with the lines to paste, and with those to remove."""
+def assert_same(routes: set[Route], table: Mapping[Route, object], value: object) -> None:
+    """Check that each route has a row, and each row a route.
+
+    The failure shows the rows to add, with `value`, or the rows to remove.
+    """
     missing = "".join(f"    {route}: {value},\n" for route in sorted(routes - table.keys()))
     stray = "".join(f"    {route}\n" for route in sorted(table.keys() - routes))
     assert not missing, f"add to tests/features/<feature>/routes.py:\n{missing}"

@@ -1,8 +1,10 @@
-"""Keeps every secret that the suite uses and every line that it logs, to compare them at the end."""
+"""Check that no line that the suite logs contains a secret."""
 
 import logging
 import re
+from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import jwt
 import pytest
@@ -13,11 +15,11 @@ from config import TestingConfig
 
 MIN_LENGTH = 8  # characters
 
-LOGS: list[str] = []  # what real servers wrote; their tests add to it
+LOGS: list[str] = []  # all log lines; tests that start servers add the servers' output
 
 TOKEN = re.compile(r"eyJ[\w-]{10,}\.[\w-]{10,}\.[\w-]{10,}")
-WORD = re.compile(r"[^\s\"',:;()<>]+")  # of a log line, which a secret would stand in as a whole
-# A password that is blank, or a word of English or of Python, proves nothing where it stands in a log.
+WORD = re.compile(r"[^\s\"',:;()<>]+")  # a word of a log line; a leaked secret would be a whole word
+# Passwords that are blank or a plain word: a log may contain these for other reasons.
 PLAIN = re.compile(r"[\W_]*[a-z]{0,11}[\W_]*")
 
 
@@ -31,18 +33,18 @@ class _Keeper(logging.Handler):
 
 
 @contextmanager
-def watching():
-    """All that is logged meanwhile, by whatever application; fails at the end where a secret is in it."""
+def watching() -> Iterator[None]:
+    """Collect logs and secrets of all applications; compare them after the block."""
     used = {TestingConfig.JWT_SECRET_KEY}
     keeper, patch = _Keeper(), pytest.MonkeyPatch()
     encode, normalize = jwt.encode, passwords.normalize_password
 
-    def keep_token(claims, *args, **options):
+    def keep_token(claims: dict[str, Any], *args: Any, **options: Any) -> str:
         token = encode(claims, *args, **options)
         used.update({token, token.rpartition(".")[2], claims.get("csrf") or token})
         return token
 
-    def keep_password(password):
+    def keep_password(password: str) -> str:
         used.add(password)
         return normalize(password)
 
@@ -56,7 +58,7 @@ def watching():
 
 
 def assert_none_of(used: set[str]) -> None:
-    """No token of any kind, and none of these texts, in all that was logged."""
+    """Check that the logs contain no token and none of these secrets."""
     text = "\n".join(LOGS)
     assert TOKEN.search(text) is None, "a token is in the log"
     used = {secret for secret in used if len(secret) >= MIN_LENGTH and not PLAIN.fullmatch(secret)}

@@ -1,4 +1,4 @@
-"""Gunicorn as it is deployed, on a free port, and raw requests to it."""
+"""Gunicorn as deployed, on a free port, and raw requests to it."""
 
 import json
 import os
@@ -10,9 +10,11 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from http.client import HTTPConnection
+from http.client import HTTPConnection, HTTPMessage
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -29,24 +31,29 @@ KEY = "k" * 20 + "0123456789ab"
 CHEAP = {"ARGON2_MEMORY_COST": "8", "ARGON2_TIME_COST": "1"}
 
 
-def environment(**settings):
+def environment(**settings: str | None) -> dict[str, str]:
+    """The environment of a program under test.  None removes a variable."""
     kept = {name: value for name, value in os.environ.items() if name in ("HOME", "LANG", "COVERAGE_PROCESS_START")}
     path = f"{BIN}{os.pathsep}{os.environ['PATH']}"
     own = {"PATH": path, "PYTHONPATH": str(TESTS), "FLASK_SKIP_DOTENV": "1", "JWT_SECRET_KEY": KEY}
     return {name: value for name, value in (kept | CHEAP | own | settings).items() if value is not None}
 
 
-def free_port():
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+        port: int = probe.getsockname()[1]
+        return port
 
 
 @contextmanager
-def serving(root=ROOT, probe="/health/ready", app="wsgi:app", **settings):
-    """A gunicorn of one worker over a migrated database; its port and what it logs.
+def serving(
+    root: Path = ROOT, probe: str = "/health/ready", app: str = "wsgi:app", **settings: str | None
+) -> Iterator[tuple[int, subprocess.Popen[str]]]:
+    """Run gunicorn with one worker, and yield its port and process.
 
-    Of other code than this, if `root` says so; `probe` is what it answers once it serves.
+    Migrates the database first. The code comes from the folder `root`. The server
+    is ready when it answers `probe` with 200.
     """
     port = free_port()
     env = environment(**{"PORT": str(port), "WEB_CONCURRENCY": "1", **settings})
@@ -60,11 +67,11 @@ def serving(root=ROOT, probe="/health/ready", app="wsgi:app", **settings):
     finally:
         process.send_signal(signal.SIGTERM)
         secrets_in_logs.LOGS.append(process.communicate(timeout=60)[0])
-    assert process.returncode == 0  # a stop is no failure
+    assert process.returncode == 0  # after SIGTERM, gunicorn exits without an error
 
 
-def migrate(url):
-    """Here, not by the command: that takes a second, and has its own tests."""
+def migrate(url: str) -> None:
+    """Migrate in this process, because the command takes a second longer."""
     config = TestingConfig()
     config.DATABASE_URL = url
     app = app_with_things(config)
@@ -73,8 +80,8 @@ def migrate(url):
         db.engine.dispose()
 
 
-def copy_of_the_project(folder):
-    """Beside a `.env` of its own, with a `server/` that may be changed."""
+def copy_of_the_project(folder: Path) -> Path:
+    """A copy whose `.env` and `server/` a test can change."""
     copy = folder / "copy"
     copy.mkdir()
     for name in ("app", "migrations", "config.py", "config_rules.py", "wsgi.py"):
@@ -84,8 +91,8 @@ def copy_of_the_project(folder):
     return copy
 
 
-def hasty_copy(folder):
-    """A copy of the project with short client timeouts, so that tests wait less."""
+def hasty_copy(folder: Path) -> Path:
+    """A copy with short client timeouts, so that tests wait less."""
     copy = copy_of_the_project(folder)
     own = copy / "server" / "clients.py"
     text = own.read_text()
@@ -96,32 +103,32 @@ def hasty_copy(folder):
     return copy
 
 
-def wait_until_ready(process, port, probe="/health/ready"):
-    deadline = time.monotonic() + 60  # a machine that is busy starts it slowly
+def wait_until_ready(process: subprocess.Popen[Any], port: int, probe: str = "/health/ready") -> None:
+    deadline = time.monotonic() + 60  # a busy machine starts it slowly
     while time.monotonic() < deadline:
         if process.poll() is not None:
-            pytest.fail(f"gunicorn has stopped: {process.stdout.read()}")
+            pytest.fail(f"gunicorn has stopped: {process.stdout and process.stdout.read()}")
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{port}{probe}", timeout=5) as response:
                 assert response.status == 200
                 return
-        except OSError:  # it does not listen yet, or has no time yet
+        except OSError:  # it does not listen yet, or does not answer in time
             time.sleep(0.05)
     pytest.fail("gunicorn does not get ready")
 
 
-def send(port, data, timeout=15):
-    """Raw bytes to the server; what comes back until it closes the connection."""
+def send(port: int, data: bytes, timeout: float = 15) -> bytes:
+    """Send raw bytes, and return the response until the server closes the connection."""
     with socket.create_connection(("127.0.0.1", port), timeout=timeout) as connection:
         connection.sendall(data)
         return read_all(connection)
 
 
-def read_all(connection):
+def read_all(connection: socket.socket) -> bytes:
     return b"".join(iter(lambda: connection.recv(65536), b""))
 
 
-def parse(answer):
+def parse(answer: bytes) -> tuple[int, dict[str, str], dict[str, Any]]:
     head, _, body = answer.partition(b"\r\n\r\n")
     lines = head.decode("latin-1").split("\r\n")
     headers = dict(line.split(": ", 1) for line in lines[1:])
@@ -130,8 +137,8 @@ def parse(answer):
     return int(lines[0].split()[1]), headers, content
 
 
-def post(port, path, body):
-    """The status and the body of an answer to JSON."""
+def post(port: int, path: str, body: object) -> tuple[int, dict[str, Any], HTTPMessage]:
+    """Post JSON, and return the status, the JSON body and the headers."""
     with closing(HTTPConnection("127.0.0.1", port, timeout=30)) as connection:
         connection.request("POST", path, json.dumps(body), {"Content-Type": "application/json"})
         response = connection.getresponse()

@@ -192,7 +192,7 @@ def delete_thing(thing_id: int) -> dict[str, str]:
     return {"message": "Thing deleted."}
 
 
-def make_thing(client: Any, user: Any) -> int:
+def make_thing(client: Any, user: Any) -> Any:
     return client.post(PATH, headers=user.headers, json={"name": "Thing", "price": "1"}).json["id"]
 
 

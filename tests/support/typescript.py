@@ -5,6 +5,8 @@ import os
 import re
 import shutil
 import subprocess
+from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -17,16 +19,18 @@ INSTALL = ["npm", "ci", "--prefer-offline", "--ignore-scripts", "--no-audit", "-
            "--fetch-retries=1", "--fetch-retry-mintimeout=1000"]  # fmt: skip
 
 
-def run(folder, *command):
+def run(folder: Path, *command: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=300)
 
 
-def leave(reason):
-    """Without Node these tests are left out, but not in CI."""
-    (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(reason)
+def leave(reason: str) -> NoReturn:
+    """Skip the test; in CI, fail."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(reason)
+    pytest.skip(reason)
 
 
-def require_node(folder):
+def require_node(folder: Path) -> None:
     if shutil.which("node") is None or shutil.which("npm") is None:
         leave("no Node: install Node 20 or newer, with npm, to try a generated client")
     version = run(folder, "node", "--version").stdout.strip()
@@ -34,8 +38,8 @@ def require_node(folder):
         leave(f"Node is {version}: a generated client is tried with Node {NODE} or newer")
 
 
-def build(folder):
-    """A copy of tests/client with its packages, the generated `api.d.ts`, and what the compiler makes of both."""
+def build(folder: Path) -> None:
+    """Copy tests/client, install its packages, generate `api.d.ts` and compile."""
     shutil.copytree(SOURCES, folder, ignore=shutil.ignore_patterns("node_modules", "build", "api.d.ts"))
     installed = run(folder, *INSTALL)
     if installed.returncode != 0:
@@ -49,13 +53,13 @@ def build(folder):
     assert compiled.returncode == 0, compiled.stdout
 
 
-def tool(name):
+def tool(name: str) -> tuple[str, str]:
     return "node", f"node_modules/.bin/{name}"
 
 
 @pytest.fixture(scope="session")
-def built(tmp_path_factory):
-    """One folder for all the processes of a test run."""
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the compiled programs, which all processes of a test run share."""
     own = tmp_path_factory.getbasetemp()
     shared = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
     folder = shared / "client"
@@ -68,5 +72,5 @@ def built(tmp_path_factory):
     return folder
 
 
-def walk(folder, program, port):
+def walk(folder: Path, program: str, port: int) -> subprocess.CompletedProcess[str]:
     return run(folder, "node", "--enable-source-maps", f"build/{program}.js", f"http://127.0.0.1:{port}")
