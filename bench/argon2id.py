@@ -1,4 +1,4 @@
-"""The limit of logins: what the cores hash by themselves, with the parameters of the service."""
+"""Measure the upper limit of logins: Argon2 alone on all cores, with the service's parameters."""
 
 import multiprocessing
 import time
@@ -8,7 +8,7 @@ from argon2 import PasswordHasher
 from app.users.gate import cores
 from config import Config
 
-PASSWORD = "correct horse battery"  # noqa: S105 -- of nobody
+PASSWORD = "correct horse battery"  # noqa: S105 -- no account has it
 
 
 def _hash_for(seconds: float) -> float:

@@ -1,6 +1,6 @@
-"""The same work as the tutorials do it: objects everywhere, a query for each question, the default JSON.
+"""The same API in the style of the tutorials: ORM objects, a query per question, the default JSON.
 
-It is here to be compared with, not to be copied: it trusts whatever a token claims, and its refreshes race.
+Only for the comparison. Do not copy it: it trusts every claim of a token, and parallel refreshes race.
 """
 
 import os
@@ -145,7 +145,7 @@ def create_item() -> Any:
 
 @app.cli.command("prepare")
 def prepare() -> None:
-    """Make the tables, and a user and a page of items as the other server has them."""
+    """Create the tables and the same number of items as `latchkey` has."""
     db.create_all()
     for number in range(30):
         db.session.add(Item(name=f"Item {number} {uuid.uuid4()}", price=1))
