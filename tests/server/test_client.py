@@ -1,4 +1,4 @@
-"""A TypeScript client, generated from openapi.json: it compiles, and does what docs/clients.md says."""
+"""The TypeScript client that is generated from openapi.json, and the code of docs/clients.md."""
 
 import fcntl
 import os
@@ -13,7 +13,7 @@ from support.serving import serving
 
 ROOT = Path(__file__).parents[2]
 SOURCES = ROOT / "tests" / "client"
-NODE = 20  # the oldest that will do
+NODE = 20  # the oldest supported version
 UNREACHABLE = re.compile(r"ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ECONNRESET|ETIMEDOUT|ENETUNREACH|EHOSTUNREACH")
 INSTALL = ["npm", "ci", "--prefer-offline", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error",
            "--fetch-retries=1", "--fetch-retry-mintimeout=1000"]  # fmt: skip
@@ -24,7 +24,7 @@ def run(folder, *command):
 
 
 def leave(reason):
-    """Without Node these tests are left out, but not in CI."""
+    """Skip the test, or fail it in CI."""
     (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(reason)
 
 
@@ -37,7 +37,7 @@ def require_node(folder):
 
 
 def build(folder):
-    """A copy of tests/client with its packages, the generated `api.d.ts`, and what the compiler makes of both."""
+    """Copy tests/client, install its packages, generate `api.d.ts` and compile everything."""
     shutil.copytree(SOURCES, folder, ignore=shutil.ignore_patterns("node_modules", "build", "api.d.ts"))
     installed = run(folder, *INSTALL)
     if installed.returncode != 0:
@@ -57,7 +57,7 @@ def tool(name):
 
 @pytest.fixture(scope="session")
 def built(tmp_path_factory):
-    """One folder for all the processes of a test run."""
+    """The folder of the compiled programs, built once per test run."""
     own = tmp_path_factory.getbasetemp()
     shared = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
     folder = shared / "client"
@@ -75,7 +75,7 @@ def walk(folder, program, port):
 
 
 def test_the_tour_meets_no_surprise(built, database):
-    """The walk of docs/tour.sh through the generated client, which compiles with every check on."""
+    """The generated client runs the tour of docs/tour.sh, and compiles with every check."""
     with serving(DATABASE_URL=database, APP_ENV="testing") as (port, _process):
         tour = walk(built, "tour", port)
 
@@ -83,7 +83,7 @@ def test_the_tour_meets_no_surprise(built, database):
 
 
 def test_tokens_are_renewed_once(built, tmp_path):
-    """By header and by cookies, with many requests at once, and where there is no grace for a second refresh."""
+    """Many parallel requests refresh an expired token once, by header and by cookies, even without grace."""
     settings = {"JWT_ACCESS_TOKEN_EXPIRES": "4", "JWT_LEEWAY": "0", "REFRESH_GRACE": "0"}
     url = f"sqlite:///{tmp_path / 'x.db'}"
     with serving(DATABASE_URL=url, APP_ENV="testing", **settings) as (port, _process):
@@ -93,7 +93,7 @@ def test_tokens_are_renewed_once(built, tmp_path):
 
 
 def test_wrong_calls_do_not_compile(built):
-    """Each for the reason that stands beside it in refused.ts, and for no other."""
+    """The compiler refuses each call of refused.ts with exactly the error that its comment names."""
     source = (SOURCES / "refused.ts").read_text()
     wrong = {
         (number + 1, code)
@@ -112,13 +112,13 @@ def test_wrong_calls_do_not_compile(built):
 
 
 def test_the_lock_file_names_no_registry():
-    """The packages come from wherever npm is set to get them."""
+    """The lock file has no URL, so npm uses the configured registry."""
     assert '"resolved"' not in (SOURCES / "package-lock.json").read_text()
 
 
 @pytest.mark.parametrize("block", re.findall(r"```ts\n(.*?)```", (ROOT / "docs" / "clients.md").read_text(), re.DOTALL))
-def test_the_page_shows_what_is_tried_here(block):
-    """Whatever TypeScript docs/clients.md has stands like this in a program that is compiled and run."""
+def test_the_page_shows_tested_code(block):
+    """Each TypeScript block of docs/clients.md is part of a program that these tests compile and run."""
     assert any(unindented(block) in unindented(source.read_text()) for source in SOURCES.glob("*.ts"))
 
 

@@ -1,7 +1,9 @@
-"""The application of `wsgi.py`, with faults that the environment names by files, which are read anew each time.
+"""The application of `wsgi.py` with faults.
 
-FAULT_CLOCK: the seconds that the clock of this process is ahead.
-FAULT_PAGES: the pages that an SQLite database may have.
+Two environment variables name files, which are read again for each request or transaction:
+
+FAULT_CLOCK: the seconds by which the clock of this process is ahead.
+FAULT_PAGES: the maximum number of pages of the SQLite database.
 """
 
 import os
@@ -20,7 +22,7 @@ if CLOCK:
 
 
 def app(environ, start_response):
-    """A request, at the time that it is here."""
+    """Handle a request with the shifted clock."""
     if CLOCK:
         clock.move_to(time_machine.escape_hatch.time.time() + float(Path(CLOCK).read_text()))
     return wsgi.app(environ, start_response)
