@@ -1,4 +1,4 @@
-"""Measure the upper limit of logins: Argon2 alone on all cores, with the service's parameters."""
+"""Measure Argon2 alone on all cores, the upper limit of logins."""
 
 import multiprocessing
 import time

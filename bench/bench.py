@@ -1,4 +1,4 @@
-"""Measure the running server over HTTP, beside a bare Flask and the usual tutorial code.
+"""Measure the server beside a bare Flask and the usual tutorial code.
 
     make bench                        # SQLite, and the PostgreSQL of the tests
     export PYTHONPATH=.:tests
@@ -166,7 +166,7 @@ def row(kind: str, operation: str, level: int, name: str, found: dict[str, list[
 
 
 def share_of_argon2(found: dict[str, list[dict[str, Any]]], name: str) -> float:
-    """Logins per second, divided by the passwords per second that the cores verify without a server."""
+    """Logins per second, divided by the rate of Argon2 alone."""
     logins, hashes = (statistics.median(one["per_second"] for one in found[server]) for server in (name, "argon2"))
     return round(logins / hashes, 3)
 

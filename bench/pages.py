@@ -1,4 +1,4 @@
-"""Compare the first and the 10,000th page of a million items, in every order.
+"""Compare the first and the 10,000th page of a million items.
 
     python bench/pages.py [URL …]     # servers on which databases can be created; default: SQLite
 

@@ -1,6 +1,7 @@
-"""The same API in the style of the tutorials: ORM objects, a query per question, the default JSON.
+"""The same API in the style of the tutorials.
 
-Only for the comparison. Do not copy it: it trusts every claim of a token, and parallel refreshes race.
+It uses ORM objects, a query per question and the default JSON. Do not copy it, because it trusts every claim of a token
+and its parallel refreshes race.
 """
 
 import os

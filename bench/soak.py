@@ -1,4 +1,4 @@
-"""Run a long mixed load: report failures, latency and the growth of the server's processes.
+"""Run a long mixed load, and report failures, latency and growth.
 
     export PYTHONPATH=.:tests
     python bench/soak.py [--minutes 30] [--share 0.5] [--users 1000] [--database postgresql://…]

@@ -1,4 +1,4 @@
-"""Measure requests with millions of revoked tokens and sessions, and during `flask tokens prune`.
+"""Measure requests with millions of revoked tokens, and during `flask tokens prune`.
 
     python bench/tokens.py [URL …] [--revoked 10000000] [--sessions 1000000] [--expired 1000000]
 
@@ -124,7 +124,7 @@ def callers(client: FlaskClient) -> Iterator[dict[str, str]]:
 
 
 def ask(client: FlaskClient, headers: Iterator[dict[str, str]]) -> tuple[float, list[float]]:
-    """The CPU milliseconds of this process per request, and the milliseconds of each request."""
+    """The average CPU milliseconds per request, and the milliseconds of each request."""
     times = []
     cpu = time.process_time()
     for _ in range(REQUESTS):

@@ -68,7 +68,7 @@ def without_autoincrement(connection: Connection) -> Iterator[str]:
 
 
 def restore_autoincrement(migration: MigrationContext, _revision: Any, scripts: list[Any]) -> None:
-    """Add lost AUTOINCREMENT to generated migrations and to the result of `flask db check`."""
+    """Add lost AUTOINCREMENT to generated migrations and `flask db check`."""
     if migration.dialect.name == "sqlite" and migration.connection is not None:
         for name in without_autoincrement(migration.connection):
             scripts[0].upgrade_ops.ops.append(RestoreAutoincrement(name))
@@ -76,7 +76,7 @@ def restore_autoincrement(migration: MigrationContext, _revision: Any, scripts: 
 
 
 def render_item(kind: str, item: Any, autogen: Any) -> str | Literal[False]:
-    """Render our column types as SQLAlchemy's own, so that old migrations do not depend on our code."""
+    """Render our column types as SQLAlchemy's.  Old migrations must not depend on our code."""
     if kind != "type" or not isinstance(item, TypeDecorator):
         return False
     autogen.imports.add("from sqlalchemy.dialects import mysql")
@@ -90,14 +90,14 @@ def _name(kind: Any) -> str:
 
 
 def engine() -> Engine:
-    """A separate engine without a pool, so that the connection is closed after the migration."""
+    """A separate engine without a pool, so that the connection closes afterwards."""
     every = current_app.config["SQLALCHEMY_ENGINE_OPTIONS"]
     options = {name: value for name, value in every.items() if not name.startswith(("pool_", "max_overflow"))}
     return create_engine(current_app.extensions["migrate"].db.engine.url, poolclass=NullPool, **options)
 
 
 def begin_alone(connection: Connection) -> None:
-    """Wait until no other migration job runs, and lock out others until this one ends."""
+    """Wait for other migration jobs, and lock them out until this one ends."""
     match connection.dialect.name:
         case "sqlite":
             # Batch mode drops and recreates tables, which must not trigger the foreign keys.
@@ -115,7 +115,7 @@ def begin_alone(connection: Connection) -> None:
 
 
 def has_nothing_to_do(connection: Connection) -> bool:
-    """Whether the target is the newest migration and a newer release has migrated already."""
+    """Whether a newer release has already migrated beyond the target."""
     try:
         wanted = context.get_revision_argument()
     except KeyError:  # a command without a target
