@@ -83,7 +83,7 @@ def test_the_tour_meets_no_surprise(built, database):
 
 
 def test_tokens_are_renewed_once(built, tmp_path):
-    """Many parallel requests refresh an expired token once, by header and by cookies, even without grace."""
+    """Parallel requests refresh an expired token once, by header and by cookies."""
     settings = {"JWT_ACCESS_TOKEN_EXPIRES": "4", "JWT_LEEWAY": "0", "REFRESH_GRACE": "0"}
     url = f"sqlite:///{tmp_path / 'x.db'}"
     with serving(DATABASE_URL=url, APP_ENV="testing", **settings) as (port, _process):
@@ -93,7 +93,7 @@ def test_tokens_are_renewed_once(built, tmp_path):
 
 
 def test_wrong_calls_do_not_compile(built):
-    """The compiler refuses each call of refused.ts with exactly the error that its comment names."""
+    """The compiler refuses each call of refused.ts with the expected error."""
     source = (SOURCES / "refused.ts").read_text()
     wrong = {
         (number + 1, code)
@@ -118,7 +118,7 @@ def test_the_lock_file_names_no_registry():
 
 @pytest.mark.parametrize("block", re.findall(r"```ts\n(.*?)```", (ROOT / "docs" / "clients.md").read_text(), re.DOTALL))
 def test_the_page_shows_tested_code(block):
-    """Each TypeScript block of docs/clients.md is part of a program that these tests compile and run."""
+    """Each TypeScript block of docs/clients.md is part of a tested program."""
     assert any(unindented(block) in unindented(source.read_text()) for source in SOURCES.glob("*.ts"))
 
 

@@ -64,7 +64,7 @@ class TestCompose:
                 assert "${" in service["environment"][name]
 
     def test_the_schema_comes_before_the_servers_and_they_before_nginx(self):
-        """The servers wait for the success of the migration, and nginx waits for healthy servers."""
+        """The servers wait for the migration, and nginx waits for the servers."""
         services = COMPOSE["services"]
         assert services["migrate"]["command"] == ["flask", "db", "upgrade"]
         assert services["migrate"]["depends_on"] == {"db": {"condition": "service_healthy"}}
@@ -90,7 +90,7 @@ class TestKubernetes:
         assert checked.returncode == 0, checked.stderr
 
     def test_pods_have_few_rights(self):
-        """A pod has no root, no writable root file system, no capability and no token of the cluster."""
+        """A pod has no root user, capability, cluster token or writable root file system."""
         for pod in pods():
             [container] = pod["containers"]
             assert pod["securityContext"]["runAsNonRoot"]
@@ -101,7 +101,7 @@ class TestKubernetes:
             assert container["resources"].keys() == {"requests", "limits"}
 
     def test_selectors_match_the_pods(self):
-        """Service, budget and deployment select the labels of the server pods, which the job's pod does not have."""
+        """Service, budget and deployment select the server pods, not the job's pod."""
         found = dict(resources())
         labels = found["Deployment"]["spec"]["template"]["metadata"]["labels"]
 
@@ -111,7 +111,7 @@ class TestKubernetes:
         assert found["Job"]["spec"]["template"]["metadata"]["labels"] != labels
 
     def test_a_pod_has_time_to_stop(self):
-        """The grace period is longer than preStop plus 30 s, and the probes send a trusted host."""
+        """The grace period covers preStop plus 30 s, and probes send a trusted host."""
         [pod] = [pod for pod in pods() if "terminationGracePeriodSeconds" in pod]
         [container] = pod["containers"]
         sleep = int(container["lifecycle"]["preStop"]["exec"]["command"][1])
@@ -130,7 +130,7 @@ class TestDockerfile:
         assert (checked.returncode, checked.stdout) == (0, "")
 
     def test_copies_all_that_the_program_needs_and_nothing_else(self, tmp_path):
-        """The command of the image starts with the copied files alone, and .dockerignore allows exactly these."""
+        """The image's command starts with exactly the files that .dockerignore allows."""
         text = (DEPLOY / "Dockerfile").read_text()
         copied = [name for names in re.findall(r"^COPY (?!--)(.+) \S+$", text, re.MULTILINE) for name in names.split()]
         allowed = [line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")]
@@ -159,7 +159,7 @@ class TestDockerfile:
 class TestSystemd:
     @pytest.fixture
     def units(self, tmp_path):
-        """The units with the paths of this checkout, because systemd checks that the commands exist."""
+        """The units with the paths of this checkout.  systemd checks that the commands exist."""
         for path in UNITS:
             text = path.read_text().replace("/opt/latchkey/.venv/bin", str(BIN)).replace("/opt/latchkey", str(ROOT))
             (tmp_path / path.name).write_text(text)
@@ -172,7 +172,7 @@ class TestSystemd:
         assert (checked.returncode, checked.stderr) == (0, "")
 
     def test_are_locked_in(self, units):
-        """Each service has an exposure of at most 2 of 10 by `systemd-analyze security`."""
+        """`systemd-analyze security` rates each service at 2 of 10 or less."""
         for unit in units:
             if unit.suffix == ".service":
                 checked = run("systemd-analyze", "security", "--offline=true", "--no-pager", "--threshold=20", unit)

@@ -48,7 +48,7 @@ def folder_of(worker):
 @pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="finds the workers in /proc")
 @pytest.mark.parametrize("workers", [1, 3])
 def test_workers_add_up(tmp_path, workers):
-    """Every worker reports the sum; counters survive a dead worker and a reload, gauges and files do not."""
+    """Every worker reports the sum, and counters survive a dead worker and a reload."""
     metrics_port = free_port()
     settings = {"WEB_CONCURRENCY": str(workers), "METRICS_PORT": str(metrics_port), "LOG_FORMAT": "json"}
 
@@ -84,7 +84,7 @@ def test_workers_add_up(tmp_path, workers):
 
 @pytest.mark.parametrize("by", ["somebody else", "the service"])
 def test_a_port_that_is_taken_stops_gunicorn_at_once(tmp_path, by):
-    """The start fails with one line that names the setting, and leaves no folder."""
+    """The start fails with a line that names METRICS_PORT, and leaves no folder."""
     before = folders()
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -105,7 +105,7 @@ def test_a_port_that_is_taken_stops_gunicorn_at_once(tmp_path, by):
 
 
 def test_the_service_runs_without_a_collector(tmp_path):
-    """Without a collector the service answers requests and stops in time, without a traceback."""
+    """Without a collector the service answers and stops in time."""
     collector = {"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{free_port()}", "OTEL_EXPORTER_OTLP_TIMEOUT": "1"}
     settings = {"TRACES": "true", **collector}
     with serving(DATABASE_URL=f"sqlite:///{tmp_path / 'x.db'}", APP_ENV="testing", **settings) as (port, process):

@@ -12,7 +12,7 @@ SOURCES = [ROOT / "gunicorn.conf.py", *sorted((ROOT / "server").glob("*.py"))]
 
 
 def patched_names(path):
-    """The attributes of gunicorn or its arbiter that the file assigns, and the methods that it overrides."""
+    """The attributes of gunicorn that the file assigns, and the methods that it overrides."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Assign | ast.AugAssign):
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
@@ -48,7 +48,7 @@ def test_every_patch_is_in_the_table():
 
 
 def test_every_patch_was_checked_with_this_gunicorn():
-    """Every row has the installed version of gunicorn, so an upgrade asks for a review."""
+    """Every row has the installed version, so an upgrade forces a review."""
     assert {row[2] for row in rows()} == {version("gunicorn")}
 
 

@@ -87,7 +87,7 @@ CHUNKED += b"Transfer-Encoding: chunked\r\n\r\n"
     ],
 )
 def test_every_refusal_has_the_same_shape(port, request_bytes, status, code):
-    """Errors of gunicorn have the same shape and headers as errors of the application."""
+    """Errors of gunicorn have the shape and headers of the application's errors."""
     got, headers, body = parse(send(port, request_bytes))
 
     assert (got, body["error"], body["status"]) == (status, code, status)
@@ -99,7 +99,7 @@ def test_every_refusal_has_the_same_shape(port, request_bytes, status, code):
 
 
 def test_a_client_that_does_not_hang_up_delays_no_other(port):
-    """Clients that do not hang up get complete answers, and other clients do not wait for them."""
+    """Clients that do not hang up get their answers and delay no other client."""
     with ExitStack() as stack:
         clients = [stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=15)) for _ in range(80)]
         for client in clients:
@@ -115,7 +115,7 @@ def test_a_client_that_does_not_hang_up_delays_no_other(port):
 
 
 def test_a_client_that_stops_sending_loses_its_thread(port):
-    """A missing body is a 408 after five seconds, and other clients do not wait for it."""
+    """A missing body is a 408 after five seconds and delays no other client."""
     stalled = (
         b"POST /api/v1/auth/login HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 90\r\n\r\n{"
     )
@@ -166,7 +166,7 @@ def test_the_tour_meets_no_surprise(database, tmp_path):
 
 
 def test_the_tour_leaves_other_people_alone(tmp_path):
-    """The tour does not delete all users if there are users that it did not create."""
+    """The tour deletes no users that it did not create."""
     url = f"sqlite:///{tmp_path / 'x.db'}"
     with serving(DATABASE_URL=url, APP_ENV="development") as (port, _process):
         post(port, "/api/v1/auth/register", {"username": "grace", "password": PASSWORD})
@@ -184,7 +184,7 @@ def test_the_tour_leaves_other_people_alone(tmp_path):
 
 
 def test_three_workers_have_one_count(app, database):
-    """Of 80 parallel wrong logins at three workers, exactly five are checked; the others get `Retry-After`.
+    """Of 80 parallel wrong logins at three workers, exactly five are checked.
 
     On a busy machine, some of the others get 503 before they are counted.
     """
@@ -206,7 +206,7 @@ def test_three_workers_have_one_count(app, database):
 
 
 def test_keys_change_under_a_running_server(tmp_path):
-    """A reload loads the new key; a broken key set postpones it, and old and replacement workers keep their keys."""
+    """A reload loads a new key; with a broken key set the previous keys stay."""
     path = tmp_path / "keys.json"
     first, _signs = generate_key(path, "EdDSA", utcnow())
     body = {"username": "grace", "password": PASSWORD}
@@ -275,7 +275,7 @@ def test_a_reload_reads_everything_again(tmp_path):
 
 
 def test_a_worker_imports_few_libraries():
-    """The master imports nearly all libraries and no module of app, so that a reload can import app again."""
+    """The master has imported nearly all libraries, but no module of app."""
     program = """
 import runpy, sys
 

@@ -52,7 +52,7 @@ def test_no_write_is_lost_with_a_worker(server, url, figure):
 
 
 def test_no_write_is_lost_with_everything(server, url, figure):
-    """F2: after a kill of the master and all workers, the server starts and every acknowledged item exists."""
+    """F2: after a kill of all processes, every acknowledged item exists."""
     kills, outages, acknowledged, lost = repeat(20, 1), [], 0, set()
     for _ in range(kills):
         with Crowd(server.port, new_token(server.port), writers=WRITERS) as crowd:

@@ -1,4 +1,4 @@
-"""F4, F5, F11: PostgreSQL stops, restarts, or is so slow that the pool is exhausted."""
+"""F4, F5, F11: PostgreSQL stops, restarts, or exhausts the pool."""
 
 import subprocess
 import time
@@ -48,13 +48,13 @@ def url(postgresql):
 
 @pytest.fixture(scope="module")
 def server(url, tmp_path_factory):
-    """One server for all tests, so that they show that it needs no restart."""
+    """One server for all tests.  No test restarts it."""
     with running(tmp_path_factory.mktemp("server"), DATABASE_URL=url) as server:
         yield server
 
 
 def test_a_stop_is_503_until_it_is_back(postgresql, server, url, figure):
-    """F4: without PostgreSQL every answer is a fast 503 with `Retry-After`, and afterwards requests succeed again."""
+    """F4: without PostgreSQL requests get a fast 503, and afterwards succeed again."""
     stops, back = repeat(20, 2), []
     with Crowd(server.port, new_token(server.port), writers=4, readers=4, pause=0.05) as crowd:
         for number in range(stops):
@@ -79,7 +79,7 @@ def test_a_stop_is_503_until_it_is_back(postgresql, server, url, figure):
 
 
 def test_a_restart_between_requests_costs_none(postgresql, server, figure):
-    """F5: a restart between two requests fails no request, because dead connections are replaced."""
+    """F5: a restart of PostgreSQL between two requests fails no request."""
     restarts, answers = repeat(20, 2), []
     clients = [Client(server.port) for _ in range(6)]
     for client in clients:
@@ -102,7 +102,7 @@ def test_a_restart_between_requests_costs_none(postgresql, server, figure):
 
 
 def test_slow_queries_leave_the_others_a_503(server, url, figure):
-    """F11: with every connection busy, requests get 503 within the pool timeout, and succeed afterwards."""
+    """F11: with every connection busy, requests get 503 within the pool timeout."""
     engine = create_engine(database_url(url), poolclass=NullPool)
     slow = Crowd(server.port, new_token(server.port), readers=2 * MAX_CONNECTIONS)
     with engine.connect() as blocker, slow:

@@ -46,7 +46,7 @@ def slowest(answers):
 
 
 def test_locked(server, path, figure):
-    """F7: during a lock, writes get 503 after the busy timeout, and reads succeed at once."""
+    """F7: during a lock, reads succeed and writes get 503."""
     token = new_token(server.port)
 
     def write():
@@ -81,7 +81,7 @@ def test_locked(server, path, figure):
 
 
 def test_read_only(server, path, tmp_path, figure):
-    """F8: on a read-only database, reads succeed, writes get 503, and readiness is 503."""
+    """F8: on a read-only database, reads succeed; writes and readiness get 503."""
     token = new_token(server.port)
     url = f"sqlite:///file:{path}?mode=ro&uri=true"
     with (
@@ -103,7 +103,7 @@ def test_read_only(server, path, tmp_path, figure):
 
 
 def test_no_page_is_left(server, path, pages, figure):
-    """F6: SQLite reports a full disk at its page limit; writes get 503 and reads succeed."""
+    """F6: at the page limit of SQLite, reads succeed and writes get 503."""
 
     def fill():
         with closing(sqlite3.connect(path)) as database:
@@ -128,7 +128,7 @@ def disk(tmp_path):
 
 
 def test_no_byte_is_left(disk, tmp_path, figure):
-    """F6: on a full disk, writes get 503 and reads succeed."""
+    """F6: on a full disk, reads succeed and writes get 503."""
     filler = disk / "filler"
 
     def fill():
@@ -142,7 +142,7 @@ def test_no_byte_is_left(disk, tmp_path, figure):
 
 
 def assert_full_and_well(fault, server, path, fill, make_room, figure):
-    """Assert that reads succeed, writes get 503, the file stays intact, and writes succeed once there is space."""
+    """Assert that reads succeed, writes get 503, and no acknowledged write is lost."""
     with Client(server.port) as client:
         client.sign_up()
         fill()

@@ -12,7 +12,7 @@ DRAIN_SECONDS = 5
 
 
 def test_a_stop_breaks_no_answer(tmp_path, figure):
-    """Requests sent before the stop are answered; later ones are refused or reset, never cut."""
+    """Requests sent before the stop are answered; later ones are never cut."""
     url, stops = f"sqlite:///{tmp_path / 'x.db'}", repeat(20, 1)
     seconds, counts, broken, lost = [], Counter(), [], set()
     with running(tmp_path, DATABASE_URL=url, WEB_CONCURRENCY="2") as server:
@@ -38,7 +38,7 @@ def test_a_stop_breaks_no_answer(tmp_path, figure):
 
 
 def test_a_drained_stop_loses_nothing(tmp_path, figure):
-    """Clients that leave when /health/ready is 503, as behind a balancer, get every answer."""
+    """Clients that leave when /health/ready is 503 get every answer."""
     url = f"sqlite:///{tmp_path / 'x.db'}"
     with running(tmp_path, DATABASE_URL=url, WEB_CONCURRENCY="2", DRAIN_SECONDS=str(DRAIN_SECONDS)) as server:
         with Crowd(server.port, new_token(server.port), writers=4, readers=8) as crowd:
