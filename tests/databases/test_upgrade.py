@@ -1,4 +1,4 @@
-"""An upgrade turns nobody away: the release before runs on the newest schema, beside this one."""
+"""The previous release works with the newest schema, beside this release."""
 
 import re
 import shutil
@@ -20,22 +20,22 @@ from support.machines import call
 from support.serving import ROOT, serving
 
 SCRIPTS = ScriptDirectory(ROOT / "migrations")
-# What the docstring of a migration must say that takes something away (docs/operations.md).
+# The line that a migration which contracts must have in its docstring (docs/operations.md).
 CONTRACTS = re.compile(r"^Contracts: .+, unused since \d+\.\d+\.\d+\.$", re.MULTILINE)
 
 
 def git(*words):
-    """What git says about this checkout; nothing, where it fails."""
+    """The output of a git command, or an empty string if it fails."""
     run = subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=False)  # noqa: S607
     return run.stdout.strip() if run.returncode == 0 else ""
 
 
 def release_before():
-    """The newest tag behind this commit; before the first release, the commit behind which the schema last changed."""
+    """The latest tag, or without one the commit before the last migration."""
     if shutil.which("git") is None or git("rev-parse", "--show-toplevel") != str(ROOT):
-        pytest.skip("the code of before is in the history of git, which is not here: is this a source archive?")
+        pytest.skip("the previous release is in the git history, which is missing: is this a source archive?")
     if git("rev-parse", "--is-shallow-repository") == "true":
-        pytest.skip("the code of before is in the history of git, of which this clone has only the end")
+        pytest.skip("the previous release is in the git history, which is incomplete in this shallow clone")
     if tag := git("describe", "--tags", "--abbrev=0", "--match", "v*", "HEAD^"):
         return tag
     newest = SCRIPTS.get_revision("head").path
@@ -45,7 +45,7 @@ def release_before():
 
 @pytest.fixture(scope="module")
 def code_of_before(tmp_path_factory):
-    """A folder with the code of the release before."""
+    """A folder with the code of the previous release."""
     folder = tmp_path_factory.mktemp("before")
     git("archive", "--format=zip", "--output", str(folder / "code.zip"), release_before())
     shutil.unpack_archive(folder / "code.zip", folder / "code")
@@ -54,7 +54,7 @@ def code_of_before(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def old(migrated, code_of_before):
-    """Calls a server of the release before, over the database that this one has migrated."""
+    """Calls the previous release, on a database that this release has migrated."""
     shared = {name: migrated.config[name] for name in ("DATABASE_URL", "JWT_SECRET_KEY")}
     # Not /health/ready: a release from before 0004 knows only its own schema.
     with (
@@ -66,7 +66,7 @@ def old(migrated, code_of_before):
 
 @pytest.fixture
 def new(client):
-    """Calls this release."""
+    """Calls this release, with the arguments of `old`."""
 
     def call_new(method, path, body=None, **headers):
         response = client.open(path, method=method, json=body, headers=headers)
@@ -76,16 +76,16 @@ def new(client):
 
 
 def same(one, other):
-    """Whether two releases show the same, as far as both know its fields."""
+    """Whether two answers have the same values in their common fields."""
     shared = one.keys() & other.keys()
     return {"id"} < shared and all(one[name] == other[name] for name in shared)
 
 
 class TestReleaseBefore:
-    """`here` is the release that does something, `there` the other one, which finds it done."""
+    """`here` is the release that makes a change, `there` the other one."""
 
     def test_runs_beside_this_one(self, app, old, new):
-        """Sessions and items of either are sessions and items of the other, on the schema of this one."""
+        """On the newest schema, each release can use the other's sessions and items."""
         for name, here, there in (("grace", old, new), ("linus", new, old)):
             credentials = {"username": name, "password": PASSWORD}
             assert here("POST", f"{API}/auth/register", credentials)[0] == 201
@@ -94,7 +94,7 @@ class TestReleaseBefore:
             self.follow_an_item(here, there, credentials)
 
     def follow_a_session(self, here, there, credentials):
-        """Logged in and refreshed at one is so at the other; logged out as well."""
+        """Both releases accept the tokens, and refuse them after the logout."""
         tokens = here("POST", f"{API}/auth/login", credentials)[1]
         for release in (here, there, here):
             status, renewed = release("POST", f"{API}/auth/refresh", **bearer(tokens["refresh_token"]))
@@ -107,7 +107,7 @@ class TestReleaseBefore:
         assert (status, answer["error"]) == (401, "token_revoked")
 
     def follow_an_item(self, here, there, credentials):
-        """Made, changed, listed and deleted at one, it is so at the other."""
+        """Create, change, list and delete an item; the other release shows each change."""
         headers = bearer(here("POST", f"{API}/auth/login", credentials)[1]["access_token"])
         status, item = here("POST", f"{API}/items", {"name": "Lamp", "price": "19.90"}, **headers)
         path = f"{API}/items/{item.get('id')}"
@@ -124,13 +124,13 @@ class TestReleaseBefore:
 
 @dataclass
 class Table:
-    """What the database holds its rows to."""
+    """The columns and constraints of a table."""
 
-    columns: dict  # by name, as SQLAlchemy reflects them
-    rules: set  # which, over which columns
+    columns: dict  # name → column, as SQLAlchemy reflects it
+    rules: set  # (kind of constraint, its columns)
 
     def refused(self, after):
-        """What the code of before may do here, and the table after a migration does not let it."""
+        """The actions that this table allows and the new one refuses."""
         for name, old in self.columns.items():
             new = after.columns.get(name)
             if new is None:
@@ -139,7 +139,7 @@ class Table:
                 yield f"{name} takes less"
             elif old["nullable"] and not new["nullable"]:
                 yield f"{name} must have a value"
-        # The code of before leaves a new column out.
+        # The previous release inserts no value into a new column.
         added = after.columns.keys() - self.columns.keys()
         empty = {name for name in added if after.columns[name]["nullable"]}
         yield from (f"{name} must have a value" for name in added - empty if after.columns[name]["default"] is None)
@@ -165,7 +165,7 @@ def schema():
 
 
 def refused(before, after):
-    """What the code of before may do, and the schema after a migration does not let it."""
+    """The actions that the old schema allows and the new one refuses."""
     for name, table in before.items():
         if name in after:
             yield from (f"{name}.{what}" for what in table.refused(after[name]))
@@ -184,7 +184,7 @@ def takes_less(old, new):
 
 class TestMigrationsOnlyExpand:
     def test_each(self, empty):
-        """What was there stays, with room for as much, and what is new is not asked of code that does not know it."""
+        """Each migration without a `Contracts` line refuses nothing that the previous release does."""
         revisions = [script.revision for script in SCRIPTS.walk_revisions()][::-1]
         schemas = []
         for revision in revisions:
@@ -196,8 +196,8 @@ class TestMigrationsOnlyExpand:
             assert CONTRACTS.search(script.module.__doc__) or [*refused(before, after)] == [], script.path
 
     @pytest.mark.parametrize("database", ["sqlite"], indirect=True)
-    def test_what_is_found(self, empty, tmp_path):
-        """Each way of taking something away; and nothing where something is only added."""
+    def test_the_comparison(self, empty, tmp_path):
+        """The comparison finds each way of contracting, and nothing in additions."""
         copy = tmp_path / "migrations"
         shutil.copytree(ROOT / "migrations", copy)
         Path(copy / "versions" / "9999_bad.py").write_text(BAD.replace("HEAD", SCRIPTS.get_current_head()))
@@ -227,8 +227,8 @@ class TestMigrationsOnlyExpand:
             ("Drop items.colour, unused since 1.4.0.", False),
         ],
     )
-    def test_who_may_contract(self, docstring, permitted):
-        """Whoever says what was used until which release."""
+    def test_the_contracts_line(self, docstring, permitted):
+        """Only a complete `Contracts` line permits a contraction."""
         assert bool(CONTRACTS.search(docstring)) is permitted
 
 
