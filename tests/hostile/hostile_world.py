@@ -65,7 +65,7 @@ class World:
         return response.json
 
     def drop(self, path, headers):
-        """Delete what a case has created, so that the next case may use the same name."""
+        """Delete what a case has created, so that its name is free again."""
         assert self.client.delete(f"{API}/{path}", headers=headers).status_code == 200
         self._rows = None
 
@@ -73,7 +73,7 @@ class World:
         self.drop(f"items/{item_id}", self.headers["admin"])
 
     def send(self, method, path, *, headers=(), caller, **options):
-        """Send a hostile request, check what holds for all of them, and return the answer.
+        """Send a hostile request, check its answer and return it.
 
         The answer is not a 5xx and takes less than a second of CPU time. An error has the error shape, reveals no
         internals and has changed nothing. The next request succeeds.
@@ -94,7 +94,7 @@ class World:
         return response
 
     def send_body(self, case, body, known):
-        """Send the body to the target of the case, with the content type of the case."""
+        """Send the body to the target of the case, with its content type."""
         method, path, caller = TARGETS[case["target"]]
         return self.send(
             method,

@@ -363,7 +363,7 @@ def judge(attack, token, response):
 
 
 def judge_log(recipe, token, caplog):
-    """Search all fields of the log lines, because the JSON format shows more than the message."""
+    """Search all fields of the log lines, because the JSON format shows them."""
     if "assert_log_absent" in recipe:
         absent = recipe["assert_log_absent"].replace("${token}", token)
         lines = [str(vars(record)) for record in caplog.records]

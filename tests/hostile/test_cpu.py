@@ -1,4 +1,4 @@
-"""A hostile request costs little CPU time, because no text or header has quadratic costs."""
+"""A hostile request costs little CPU time.  No text has quadratic costs."""
 
 import json
 import time

@@ -1,4 +1,4 @@
-"""The catalogue of hostile bytes, which no test client can send, against a real server."""
+"""Hostile bytes that no test client can send, against a real server."""
 
 import secrets
 import socket
@@ -56,7 +56,7 @@ def status_of(client):
 
 
 def test_stalled_clients_delay_no_other_for_long(tmp_path):
-    """Another request waits only a few seconds for twice as many stalled clients as threads.
+    """Stalled clients on all threads delay another request for only a few seconds.
 
     The stalled requests do not reach the database, so one kind of database is enough.
     """
