@@ -1,6 +1,6 @@
-# Latchkey.  `make` lists what there is.
+# Latchkey.  `make` lists the targets.
 
-# The first Python that runs here and is new enough.
+# The first Python on this machine that is 3.11 or newer.
 ENOUGH := -c 'import sys; sys.exit(sys.version_info < (3, 11))'
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$p $(ENOUGH) 2>/dev/null && { echo $$p; break; }; done)
@@ -27,54 +27,54 @@ run: install migrate ## Install, migrate, and serve on http://127.0.0.1:8000 (PO
 dev: install migrate ## Install, migrate, and serve on the same port, reloading when the code changes
 	@exec $(FLASK) run --debug --port $(PORT)
 
-test: .venv/dev ## Install what tests need, and run them
+test: .venv/dev ## Install the test packages and run all tests
 	$(BIN)/pytest -n auto
 
-test-fast: .venv/dev ## Run the tests of features and promises on SQLite alone (half a minute)
+test-fast: .venv/dev ## Run only tests/features and tests/promises, on SQLite (half a minute)
 	TEST_DATABASES=sqlite $(BIN)/pytest -n auto -m "not programs" tests/features tests/promises
 
-coverage: .venv/dev ## Run the tests, and say what they leave out (takes twice as long)
+coverage: .venv/dev ## Run all tests and list the lines that they do not run (takes twice as long)
 	$(BIN)/pytest -n auto --cov
 
-faults: .venv/dev ## Kill, stop, lock, fill and stall it at length, and print what that came to (a quarter of an hour)
+faults: .venv/dev ## Run the long fault tests and print their figures (a quarter of an hour)
 	FAULTS=full $(BIN)/pytest tests/server/faults
 
-check: lint types test drift ## Everything that CI checks, on this machine
+check: lint types test drift ## Run every check of CI on this machine
 
 lint: .venv/dev ## Check style and format
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-format: .venv/dev ## Mend style and format
+format: .venv/dev ## Correct style and format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 types: .venv/dev ## Check types
 	$(BIN)/mypy
 
-drift: .venv/dev ## Check that migrations and openapi.json say what the code says
+drift: .venv/dev ## Check that migrations, openapi.json and docs/errors.md match the code
 	APP_ENV=testing FLASK="$(FLASK)" sh .ci/drift
 
-migrate: install ## Bring the database to the newest migration
+migrate: install ## Upgrade the database to the newest migration
 	$(FLASK) db upgrade
 
-bench: .venv/bench bench/load/node_modules ## Measure the running server beside its limit and the tutorials' way (ARGS="--quick")
+bench: .venv/bench bench/load/node_modules ## Measure the server, a bare Flask and the usual tutorial code (ARGS="--quick")
 	PYTHONPATH="$(CURDIR):tests" $(BIN)/python bench/bench.py $(ARGS)
 
-tour: install ## Walk through the API of the running server with curl
+tour: install ## Call every flow of the running server with curl
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh docs/tour.sh http://127.0.0.1:$(PORT)
 
-lock: .venv/dev ## Compile requirements/*.txt anew from pyproject.toml
+lock: .venv/dev ## Compile requirements/*.txt from pyproject.toml
 	$(UV_COMPILE) --upgrade --output-file requirements/prod.txt
 	$(UV_COMPILE) --upgrade $(EXTRAS) --constraint requirements/prod.txt --output-file requirements/extras.txt
 	$(UV_COMPILE) --upgrade $(EXTRAS) --group dev --constraint requirements/extras.txt --output-file requirements/dev.txt
 	$(UV_COMPILE) --upgrade $(EXTRAS) --group bench --constraint requirements/dev.txt --output-file requirements/bench.txt
 
-clean: ## Remove what was made here, but not the data in instance/
+clean: ## Remove .venv and the caches, but not the data in instance/
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .coverage htmlcov
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# Each file below says that its list is installed, and is as old as the list was then.
+# Stamp files: a stamp that is newer than its requirements file means that these packages are installed.
 .venv/server: requirements/prod.txt | .venv/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	@touch $@

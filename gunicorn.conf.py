@@ -57,7 +57,7 @@ def read_keys() -> bytes | None:
         return None
 
 
-_valid_keys = read_keys()  # the trial has just read it
+_valid_keys = read_keys()  # valid, because the trial has just loaded it
 
 
 def when_ready(server: Any) -> None:

@@ -1,4 +1,4 @@
-"""The limit of logins: what the cores hash by themselves, with the parameters of the service."""
+"""Measure Argon2 alone on all cores, the upper limit of logins."""
 
 import multiprocessing
 import time
@@ -8,11 +8,11 @@ from argon2 import PasswordHasher
 from app.users.gate import cores
 from config import Config
 
-PASSWORD = "correct horse battery"  # noqa: S105 -- of nobody
+PASSWORD = "correct horse battery"  # noqa: S105 -- no account has it
 
 
 def _hash_for(seconds: float) -> float:
-    """Passwords verified in a second by this process."""
+    """The passwords per second that this process verifies."""
     hasher = PasswordHasher(Config.ARGON2_TIME_COST, Config.ARGON2_MEMORY_COST, Config.ARGON2_PARALLELISM)
     stored = hasher.hash(PASSWORD)
     number, began = 0, time.perf_counter()
@@ -23,6 +23,6 @@ def _hash_for(seconds: float) -> float:
 
 
 def hashes_per_second(seconds: float) -> float:
-    """Passwords verified in a second by one process for each core."""
+    """The passwords per second that all cores verify, with one process per core."""
     with multiprocessing.get_context("spawn").Pool(cores()) as pool:
         return sum(pool.map(_hash_for, [seconds] * cores()))

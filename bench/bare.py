@@ -1,4 +1,4 @@
-"""The limit: what Flask and gunicorn cost by themselves."""
+"""The lower limit of the CPU time: a Flask application without any work."""
 
 from flask import Flask
 

@@ -1,15 +1,18 @@
-"""Measures the running server from outside, side by side in one run with its limit and with the tutorials' way.
+"""Measure the server beside a bare Flask and the usual tutorial code.
 
-    make bench                        # SQLite, and a PostgreSQL that comes with the tests
+    make bench                        # SQLite, and the PostgreSQL of the tests
     export PYTHONPATH=.:tests
     python bench/bench.py --quick     # one round, concurrency 8
     python bench/bench.py --database postgresql://… --out bench/results
 
-The servers: `bare`, a Flask that answers {"ok": true}; `plain`, the same work as the tutorials do it (bench/plain.py);
-`latchkey`. All run under gunicorn with the same workers and threads. The first figure is the CPU time of the server's
-processes for each request, by the kernel's own accounts: other work on the machine hardly moves it. What a database
-server uses is not in it. A login is compared with the hash alone too: so many passwords the cores verify by themselves.
-Rounds take turns among the servers; printed is the median, with the lowest and the highest.
+There are three servers: `bare` is a Flask that answers {"ok": true}, `plain` does the same work as `latchkey` in the
+style of the tutorials (bench/plain.py). All run under gunicorn with the same workers and threads.
+
+The first figure is the CPU time per request of the server's processes, as the kernel counts it. Other work on the
+machine hardly changes it. It does not include the database server. Logins are also compared with the number of
+passwords that the cores verify without a server.
+
+Each round measures every server in turn. The output shows the median, the lowest and the highest round.
 """
 
 import argparse
@@ -31,7 +34,7 @@ from serving import ROOT, Server, serving
 
 OPERATIONS = ("login", "me", "list", "create", "refresh")
 CONCURRENCY = (1, 8, 32)
-PASSWORD = "correct horse battery"  # noqa: S105 -- of a server that lives for a minute
+PASSWORD = "correct horse battery"  # noqa: S105 -- the server runs for a minute only
 GOALS = {"me": 3.0, "list": 4.5, "create": 4.5, "refresh": 5.0}  # times the CPU of `bare`, at concurrency 8, on SQLite
 MORE_ON_POSTGRESQL = 0.5
 FIGURES = ("cpu_ms", "per_second", "p50_ms", "p99_ms", "memory_mb")
@@ -47,7 +50,7 @@ def post(server: Server, path: str, body: dict[str, str]) -> dict[str, Any]:
 
 
 def accounts(server: Server, number: int) -> list[dict[str, str]]:
-    """So many users, each with tokens of their own."""
+    """Register new users, each with their own tokens."""
     made = []
     for _ in range(number):
         account = {"username": f"user{uuid.uuid4().hex[:12]}", "password": PASSWORD}
@@ -65,7 +68,7 @@ def log_in_anew(server: Server, users: list[dict[str, str]]) -> None:
 def measure(
     server: Server, operation: str, connections: int, seconds: float, tokens: list[dict[str, str]]
 ) -> dict[str, Any]:
-    """One round."""
+    """Run one round of one operation."""
     if operation in ("refresh", "create"):
         log_in_anew(server, tokens[:connections] if operation == "refresh" else tokens[:1])
     task = {
@@ -93,8 +96,8 @@ def measure(
 
 @contextmanager
 def databases(given: str | None) -> Iterator[dict[str, tuple[str, str]]]:
-    """For each kind of database one for `plain` and one for `latchkey`."""
-    from support.databases import database_on, fresh_database  # noqa: PLC0415 -- of the tests
+    """The URLs for `plain` and `latchkey`, by kind of database."""
+    from support.databases import database_on, fresh_database  # noqa: PLC0415 -- part of the tests
 
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -135,7 +138,7 @@ def run(arguments: argparse.Namespace) -> list[dict[str, Any]]:
 
 
 def fill(server: Server, token: str) -> None:
-    """A page of items, as `plain` has it."""
+    """Create as many items as `plain` has."""
     for number in range(30):
         request = urllib.request.Request(
             f"{server.url}/api/v1/items",
@@ -163,7 +166,7 @@ def row(kind: str, operation: str, level: int, name: str, found: dict[str, list[
 
 
 def share_of_argon2(found: dict[str, list[dict[str, Any]]], name: str) -> float:
-    """Logins a second, by the passwords a second that the cores verify by themselves."""
+    """Logins per second, divided by the rate of Argon2 alone."""
     logins, hashes = (statistics.median(one["per_second"] for one in found[server]) for server in (name, "argon2"))
     return round(logins / hashes, 3)
 
@@ -182,7 +185,7 @@ def line(result: dict[str, Any]) -> str:
         text += f"  {'reaches' if result['times_bare'] <= goal else 'MISSES'} {goal} x"
     if "of_argon2" in result and result["server"] != "bare":
         text += f"  {result['of_argon2']:.0%} of Argon2 alone"
-    return text + (f"  {result['bad']} NOT ANSWERED WELL" if result["bad"] else "")
+    return text + (f"  {result['bad']} FAILED" if result["bad"] else "")
 
 
 def main() -> None:
@@ -191,7 +194,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=3)
     parser.add_argument("--operations", nargs="+", choices=OPERATIONS, default=OPERATIONS)
-    parser.add_argument("--database", help="a PostgreSQL where databases may be made")
+    parser.add_argument("--database", help="a PostgreSQL server on which databases can be created")
     parser.add_argument("--out", type=Path, default=ROOT / "bench" / "results")
     arguments = parser.parse_args()
     results = run(arguments)

@@ -1,8 +1,8 @@
-"""Count the functions and files of ours that a request enters.
+"""Count the functions and files of app/ that a request enters.
 
     PYTHONPATH=. python bench/hops.py
 
-Prints calls, distinct functions, files and changes of file for each request: the way that a reader of the code walks.
+Prints calls, distinct functions, files and changes of file for each request. The reader of a feature follows this path.
 """
 
 import os
@@ -56,7 +56,7 @@ def main() -> None:
 
 
 def measure(app: Flask) -> None:
-    """Send each request once, after what is made once has been made."""
+    """Count each request once, after a first request has filled the caches."""
     with app.app_context():
         upgrade()
     client = app.test_client()

@@ -1,9 +1,9 @@
-"""What the first and the 10,000th page of a million items cost, side by side, in every order.
+"""Compare the first and the 10,000th page of a million items.
 
-    python bench/pages.py [URL …]     # of servers where databases may be made; without one, SQLite
+    python bench/pages.py [URL …]     # servers on which databases can be created; default: SQLite
 
-Prints, for each database and order, the time of the fastest of many requests in milliseconds, which nothing else on the
-machine has slowed, and the second by the first.
+Prints for each database and order the milliseconds of the fastest of many requests, which no other work on the machine
+has slowed down, and the time of the last page divided by that of the first.
 """
 
 import sys
@@ -29,7 +29,7 @@ from app import create_app  # noqa: E402
 from app.data.base import db  # noqa: E402
 from app.items.models import Item, name_key  # noqa: E402
 from config import TestingConfig  # noqa: E402
-from support.databases import database_on  # noqa: E402 -- behind the path
+from support.databases import database_on  # noqa: E402 -- needs the path
 
 ITEMS, LIMIT, PAGE, REPEATS = 1_000_000, 100, 10_000, 51
 ORDERS = ("id", "-id", "name", "-name", "price", "-price", "created_at", "-created_at")
@@ -37,7 +37,7 @@ BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def rows() -> Iterator[dict[str, Any]]:
-    """Items whose names, prices and times are in no order of the ids."""
+    """Items whose ids have another order than their names, prices and times."""
     for number in range(ITEMS):
         name, moment = f"Thing {number * 7_919 % ITEMS:07}", BEGAN + timedelta(seconds=number * 31 % 500_000)
         yield {
@@ -80,7 +80,7 @@ def measure(app: Flask) -> None:
         first_path = f"/api/v1/items?limit={LIMIT}&sort={order}"
         first, page = fastest_ms(client, first_path, headers)
         path = first_path
-        for _ in range(PAGE - 1):  # by the links, as a client would
+        for _ in range(PAGE - 1):  # follow the links, like a client
             path = page.headers["Link"][1:].partition(">")[0]
             page = client.get(path, headers=headers)
         last, page = fastest_ms(client, path, headers)

@@ -1,4 +1,4 @@
-"""Draws the CPU time of each operation, side by side, with its spread."""
+"""Draw the CPU time of each operation for all servers, with its spread."""
 
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ LEVEL = 8
 
 
 def draw(results: list[dict[str, Any]], path: Path) -> None:
-    """Bars with spread, for concurrency 8; the login, which is the hash, stands apart."""
+    """Draw bars with spread for concurrency 8.  The login has a chart of its own, because its hash dominates."""
     at_level = [result for result in results if result["concurrency"] == LEVEL]
     kinds = list(dict.fromkeys(result["database"] for result in at_level))
     figure, axes = plt.subplots(

@@ -1,6 +1,7 @@
-"""The same work as the tutorials do it: objects everywhere, a query for each question, the default JSON.
+"""The same API in the style of the tutorials.
 
-It is here to be compared with, not to be copied: it trusts whatever a token claims, and its refreshes race.
+It uses ORM objects, a query per question and the default JSON. Do not copy it, because it trusts every claim of a token
+and its parallel refreshes race.
 """
 
 import os
@@ -145,7 +146,7 @@ def create_item() -> Any:
 
 @app.cli.command("prepare")
 def prepare() -> None:
-    """Make the tables, and a user and a page of items as the other server has them."""
+    """Create the tables and the same number of items as `latchkey` has."""
     db.create_all()
     for number in range(30):
         db.session.add(Item(name=f"Item {number} {uuid.uuid4()}", price=1))

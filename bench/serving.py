@@ -1,4 +1,4 @@
-"""Starts what is measured, and reads what its processes have used."""
+"""Start a server, and read the CPU time and memory of its processes."""
 
 import os
 import secrets
@@ -16,12 +16,12 @@ from typing import NamedTuple
 import psutil
 
 ROOT = Path(__file__).parent.parent
-WORKERS, THREADS = 2, 64  # what config.py has
-START = 20  # seconds that a server may take to start
+WORKERS, THREADS = 2, 64  # the defaults of config.py
+START = 20  # seconds until a server must answer
 
 
 class Use(NamedTuple):
-    """What a server's processes have used so far."""
+    """The CPU time and memory of a server's processes."""
 
     cpu_s: float
     memory_mb: float
@@ -33,7 +33,7 @@ class Server(NamedTuple):
     process: psutil.Process
 
     def use(self) -> Use:
-        """CPU time in user and system mode, by the kernel's own accounts; memory, what is shared counted once."""
+        """The kernel's count of CPU time in user and system mode.  Shared memory counts once."""
         every = [self.process, *self.process.children(recursive=True)]
         times = [one.cpu_times() for one in every]
         memory = sum(getattr(one.memory_full_info(), "pss", one.memory_info().rss) for one in every)
@@ -55,7 +55,7 @@ def _run(program: list[str], environment: dict[str, str]) -> None:
 
 @contextmanager
 def serving(name: str, module: str, database: str | None = None) -> Iterator[Server]:
-    """A server under gunicorn, as it is deployed, with its tables made."""
+    """Run a server under gunicorn, as in production, with a migrated database."""
     port = _free_port()
     environment = {
         **os.environ,

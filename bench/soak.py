@@ -1,11 +1,12 @@
-"""A long mixed load on the running server: what fails, how long answers take, and what its processes gather meanwhile.
+"""Run a long mixed load, and report failures, latency and growth.
 
     export PYTHONPATH=.:tests
     python bench/soak.py [--minutes 30] [--share 0.5] [--users 1000] [--database postgresql://…]
 
-Four of five are reads: who am I, a page of items, one item. The others create and refresh, each user with own tokens.
-First as much as the server takes, for a few seconds; then the given share of that, for the given time. Memory, open
-files and threads are read every ten seconds; what they have grown by is counted from the end of the first tenth.
+Four of five requests read: the own account, a page of items, one item. The others create an item or refresh. Each user
+has their own tokens. The load first measures for a few seconds how many requests per second the server can handle, and
+then sends the given share of that for the given time. It reads memory, open files and threads every ten seconds, and
+reports their growth since the end of the first tenth of the time.
 """
 
 import argparse
@@ -32,7 +33,7 @@ EVERY = 10  # seconds between two readings
 
 
 class Reading(NamedTuple):
-    """What the server's processes hold."""
+    """The resources of the server's processes."""
 
     memory_mb: float
     files: int
@@ -45,7 +46,7 @@ def read(server: Server) -> Reading:
 
 
 def load(server: Server, users: list[dict[str, str]], seconds: float, rate: float | None) -> dict[str, Any]:
-    """What the clients saw in so many seconds, at so many requests a second or as many as there can be."""
+    """Send requests at the given rate, or at full speed without one.  Returns the statuses and times."""
     task = {"url": server.url, "connections": CONNECTIONS, "seconds": seconds, "rate": rate, "tokens": users,
             "run": f"{time.time():.0f}"}  # fmt: skip
     program = ["node", ROOT / "bench" / "load" / "soak.mjs"]
@@ -60,18 +61,16 @@ def soak(server: Server, arguments: argparse.Namespace) -> None:
     for user in users:
         user["fresh"] = user["access"]
     fill(server, users[0]["access"])
-    most = load(server, users[:OF_THE_TRIAL], TRIAL, None)  # cut off in mid-refresh, they are not used again
+    most = load(server, users[:OF_THE_TRIAL], TRIAL, None)  # not used again, because a refresh may have been cut off
     rate = most["answers"] / most["seconds"] * arguments.share
-    print(
-        f"As much as it takes: {most['answers'] / most['seconds']:.0f} requests a second; now {rate:.0f}.", flush=True
-    )
+    print(f"Full speed: {most['answers'] / most['seconds']:.0f} requests a second; now {rate:.0f}.", flush=True)
 
     readings = [read(server)]
     over = threading.Event()
 
     def watch() -> None:
         while not over.wait(EVERY):
-            with suppress(psutil.Error):  # a worker that was just replaced
+            with suppress(psutil.Error):  # a worker was just replaced
                 readings.append(read(server))
 
     watching = threading.Thread(target=watch)
@@ -98,13 +97,13 @@ def soak(server: Server, arguments: argparse.Namespace) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=30)
-    parser.add_argument("--share", type=float, default=0.5, help="of what the server takes")
+    parser.add_argument("--share", type=float, default=0.5, help="of the requests per second at full speed")
     parser.add_argument("--users", type=int, default=1000)
-    parser.add_argument("--database", help="a PostgreSQL where databases may be made; SQLite without one")
+    parser.add_argument("--database", help="a PostgreSQL server on which databases can be created; default: SQLite")
     arguments = parser.parse_args()
-    from support.databases import database_on  # noqa: PLC0415 -- of the tests
+    from support.databases import database_on  # noqa: PLC0415 -- part of the tests
 
-    os.environ["JWT_ACCESS_TOKEN_EXPIRES"] = "86400"  # noqa: S105 -- so that nobody has to log in anew
+    os.environ["JWT_ACCESS_TOKEN_EXPIRES"] = "86400"  # noqa: S105 -- so that no user has to log in again
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         url = stack.enter_context(database_on(arguments.database)) if arguments.database else f"sqlite:///{folder}/s.db"

@@ -1,10 +1,10 @@
-"""What millions of revoked tokens and sessions cost those who come, and what it costs them to remove a million.
+"""Measure requests with millions of revoked tokens, and during `flask tokens prune`.
 
     python bench/tokens.py [URL …] [--revoked 10000000] [--sessions 1000000] [--expired 1000000]
 
-The URLs are of servers where databases may be made; without one, SQLite. Takes minutes and, with these numbers, some
-gigabytes. `GET /users/me` is asked in turns of a service with nothing in its tables and of one with all of it, by many
-tokens. Then `flask tokens prune` runs in another process, while items are created here, one after another.
+The URLs are servers on which databases can be created; default: SQLite. Takes minutes and, with these numbers, some
+gigabytes. Sends `GET /users/me` with many tokens, in turns to an application with empty tables and to one with full
+tables. Then runs `flask tokens prune` in another process while this one creates items, one after another.
 """
 
 import argparse
@@ -33,13 +33,13 @@ sys.path += [str(ROOT), str(ROOT / "tests")]
 from app import create_app  # noqa: E402
 from app.data.base import db  # noqa: E402
 from config import TestingConfig  # noqa: E402
-from support.databases import database_on  # noqa: E402 -- behind the path
+from support.databases import database_on  # noqa: E402 -- needs the path
 
 CALLERS, ROUNDS, REQUESTS = 200, 25, 200
 PAUSE = 0.002  # seconds between two items
-PASSWORD = "correct horse battery"  # noqa: S105 -- of databases that live for minutes
+PASSWORD = "correct horse battery"  # noqa: S105 -- the databases exist for minutes only
 
-# Every key is random, as it is in life. In the order of the keys it is quicker to write, and the same in the end.
+# Every key is random, as in production. Inserts in key order are faster and give the same tables.
 FILL = {
     "sqlite": {
         "users": """
@@ -116,7 +116,7 @@ def is_postgresql(app: Flask) -> bool:
 
 
 def callers(client: FlaskClient) -> Iterator[dict[str, str]]:
-    """Headers of callers, each in a session of their own, again and again."""
+    """The headers of callers with their own sessions, in an endless cycle."""
     account = {"username": "grace", "password": PASSWORD}
     answers = [client.post("/api/v1/auth/register", json=account)]
     answers += [client.post("/api/v1/auth/login", json=account) for _ in range(CALLERS - 1)]
@@ -124,7 +124,7 @@ def callers(client: FlaskClient) -> Iterator[dict[str, str]]:
 
 
 def ask(client: FlaskClient, headers: Iterator[dict[str, str]]) -> tuple[float, list[float]]:
-    """Milliseconds of CPU for a request, of this process, and the time that each one took."""
+    """The average CPU milliseconds per request, and the milliseconds of each request."""
     times = []
     cpu = time.process_time()
     for _ in range(REQUESTS):
@@ -157,7 +157,7 @@ def compare(kind: str, apps: dict[str, Flask]) -> None:
 
 
 def write(client: FlaskClient, headers: dict[str, str], stop: threading.Event) -> list[float]:
-    """The milliseconds that each item took, one after another, until somebody says stop."""
+    """Create items one after another until `stop` is set.  Returns the milliseconds of each."""
     took = []
     while not stop.is_set():
         began = time.perf_counter()
@@ -214,7 +214,7 @@ def main() -> None:
     parser.add_argument("servers", nargs="*", metavar="URL")
     parser.add_argument("--revoked", type=int, default=10_000_000)
     parser.add_argument("--sessions", type=int, default=1_000_000)
-    parser.add_argument("--expired", type=int, default=1_000_000, help="of the revoked ones: what is pruned")
+    parser.add_argument("--expired", type=int, default=1_000_000, help="revoked tokens that have expired, to be pruned")
     arguments = parser.parse_args()
     if not arguments.servers:
         with tempfile.TemporaryDirectory() as folder:

@@ -1,6 +1,6 @@
-"""How `flask db …` reaches the database.
+"""Run migrations for `flask db …`, one job at a time.
 
-Our own: no warning, no change to the loggers, and one migration job at a time.
+Unlike the template of Flask-Migrate, this file does not change the loggers and prints no warning.
 """
 
 from collections.abc import Iterator
@@ -20,13 +20,13 @@ from sqlalchemy import Connection, Engine, NullPool, Table, create_engine, text
 from sqlalchemy.schema import CreateTable
 from sqlalchemy.types import TypeDecorator
 
-LOCK = 7_239_001  # any number, the same in every job
+LOCK = 7_239_001  # an arbitrary number, the same in every job
 
 
 class KeepAutoincrement(SQLiteImpl):
-    """Keeps AUTOINCREMENT when batch mode rebuilds a table, because reflection does not see it."""
+    """Keeps AUTOINCREMENT when batch mode rebuilds a table.  Reflection does not see it."""
 
-    __dialect__ = "sqlite"  # Alembic takes this class for SQLite from now on
+    __dialect__ = "sqlite"  # Alembic now uses this class for SQLite
 
     def create_table(self, table: Table, **options: Any) -> None:
         name = table.name.removeprefix("_alembic_tmp_")
@@ -38,14 +38,14 @@ class KeepAutoincrement(SQLiteImpl):
 
 
 class RestoreAutoincrement(MigrateOperation):
-    """Rebuilds an SQLite table with the AUTOINCREMENT that it has lost."""
+    """Rebuilds an SQLite table that has lost AUTOINCREMENT."""
 
     def __init__(self, table: str) -> None:
         self.table = table
 
     def to_diff_tuple(self) -> tuple[Any, ...]:
-        """Say what `flask db check` prints."""
-        lost = f"table {self.table} has lost AUTOINCREMENT and uses ids again"
+        """The text that `flask db check` prints."""
+        lost = f"table {self.table} has lost AUTOINCREMENT and reuses ids"
         return ("restore_autoincrement", f"{lost}: `flask db migrate` writes the repair")
 
 
@@ -55,7 +55,7 @@ def render_restoration(_autogen: Any, operation: RestoreAutoincrement) -> str:
     return (
         'if op.get_context().dialect.name == "sqlite":\n'
         f"    with op.batch_alter_table({table}):\n"
-        "        pass  # made anew with AUTOINCREMENT"
+        "        pass  # rebuilt with AUTOINCREMENT"
     )
 
 
@@ -66,7 +66,7 @@ def import_models() -> None:
 
 
 def without_autoincrement(connection: Connection) -> Iterator[str]:
-    """Tables that have AUTOINCREMENT in the models and not in the database."""
+    """The tables that have AUTOINCREMENT in the models but not in the database."""
     query = text("SELECT name, sql FROM sqlite_master WHERE type = 'table'")
     made: dict[str, str] = {row.name: row.sql for row in connection.execute(query)}
     for table in current_app.extensions["migrate"].db.metadata.sorted_tables:
@@ -76,7 +76,7 @@ def without_autoincrement(connection: Connection) -> Iterator[str]:
 
 
 def restore_autoincrement(migration: MigrationContext, _revision: Any, scripts: list[Any]) -> None:
-    """Add what reflection does not see to a generated migration, and to what `flask db check` finds."""
+    """Add lost AUTOINCREMENT to generated migrations and `flask db check`."""
     if migration.dialect.name == "sqlite" and migration.connection is not None:
         for name in without_autoincrement(migration.connection):
             scripts[0].upgrade_ops.ops.append(RestoreAutoincrement(name))
@@ -84,12 +84,12 @@ def restore_autoincrement(migration: MigrationContext, _revision: Any, scripts: 
 
 
 def render_item(kind: str, item: Any, autogen: Any) -> str | Literal[False]:
-    """Write our own column types as what the database sees: a migration must not break when the program changes."""
+    """Render our column types as SQLAlchemy's.  Old migrations must not depend on our code."""
     if kind != "type" or not isinstance(item, TypeDecorator):
         return False
     autogen.imports.add("from sqlalchemy.dialects import mysql")
     plain = item.impl_instance
-    variants = (f".with_variant({_name(v)}, {dialect!r})" for dialect, v in sorted(plain._variant_mapping.items()))  # noqa: SLF001 -- read nowhere else
+    variants = (f".with_variant({_name(v)}, {dialect!r})" for dialect, v in sorted(plain._variant_mapping.items()))  # noqa: SLF001 -- there is no public way
     return _name(plain) + "".join(variants)
 
 
@@ -98,17 +98,17 @@ def _name(kind: Any) -> str:
 
 
 def engine() -> Engine:
-    """An engine of its own: a migration may take longer than a request, and its connection is closed behind it."""
+    """A separate engine without a pool, so that the connection closes afterwards."""
     every = current_app.config["SQLALCHEMY_ENGINE_OPTIONS"]
     options = {name: value for name, value in every.items() if not name.startswith(("pool_", "max_overflow"))}
     return create_engine(current_app.extensions["migrate"].db.engine.url, poolclass=NullPool, **options)
 
 
 def begin_alone(connection: Connection) -> None:
-    """Wait for another migration job to finish, and keep the next one out until this one is done."""
+    """Wait for other migration jobs, and lock them out until this one ends."""
     match connection.dialect.name:
         case "sqlite":
-            # Tables are made anew to change them: that must not set off the foreign keys.
+            # Batch mode drops and recreates tables, which must not trigger the foreign keys.
             connection.exec_driver_sql("PRAGMA foreign_keys = OFF")
             connection.exec_driver_sql("PRAGMA busy_timeout = 60000")
             connection.exec_driver_sql("BEGIN IMMEDIATE")
@@ -119,14 +119,14 @@ def begin_alone(connection: Connection) -> None:
             connection.execute(text("SELECT pg_advisory_lock(:lock)"), {"lock": LOCK})
         case "mysql" | "mariadb":
             if connection.execute(text("SELECT GET_LOCK(:lock, 60)"), {"lock": f"latchkey-{LOCK}"}).scalar() != 1:
-                raise CommandError("Another migration job has been at work for a minute: try again when it is done.")
+                raise CommandError("Another migration job is still running after a minute. Try again later.")
 
 
 def has_nothing_to_do(connection: Connection) -> bool:
-    """Whether it is asked for the newest migration, where a newer release has been: its schema carries this one."""
+    """Whether a newer release has already migrated beyond the target."""
     try:
         wanted = context.get_revision_argument()
-    except KeyError:  # not every command goes somewhere
+    except KeyError:  # a command without a target
         return False
     known = {script.revision for script in context.script.walk_revisions()}
     current = MigrationContext.configure(connection).get_current_heads()
@@ -135,8 +135,8 @@ def has_nothing_to_do(connection: Connection) -> bool:
 
 def run_migrations_online() -> None:
     if current_app.config["DATABASE_POOLER"]:
-        raise CommandError(  # the lock would stay with a connection of the pooler's, and so would every SET
-            "Migrations go past the pooler: DATABASE_POOLER=false DATABASE_URL=<of the database itself> flask db …"
+        raise CommandError(  # a connection of the pooler would keep the lock and every SET
+            "Run migrations without the pooler: DATABASE_POOLER=false DATABASE_URL=<URL of the database> flask db …"
         )
     metadata = current_app.extensions["migrate"].db.metadata
     own_engine = engine()
@@ -148,7 +148,7 @@ def run_migrations_online() -> None:
                 return
             one_by_one = connection.dialect.name == "postgresql"
             if one_by_one:
-                connection.commit()  # what begins here would hold all migrations
+                connection.commit()  # or all migrations would run in this transaction
             context.configure(
                 connection=connection,
                 target_metadata=metadata,

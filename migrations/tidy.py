@@ -1,4 +1,4 @@
-"""Bring a new migration into the style of the project, where ruff is installed."""
+"""Format a new migration with ruff, if it is installed."""
 
 import subprocess
 import sys
@@ -6,9 +6,9 @@ from importlib.util import find_spec
 
 
 def tidy(path: str) -> None:
-    """Correct what ruff can correct: the rest is reported by `ruff check`."""
+    """Apply the automatic fixes.  `ruff check` reports the other problems."""
     for words in (["check", "--fix", "--quiet", "--exit-zero"], ["format", "--quiet"]):
-        subprocess.run([sys.executable, "-m", "ruff", *words, path], check=True, stdout=subprocess.DEVNULL)  # noqa: S603 -- our own words
+        subprocess.run([sys.executable, "-m", "ruff", *words, path], check=True, stdout=subprocess.DEVNULL)  # noqa: S603 -- constant arguments
 
 
 if __name__ == "__main__" and find_spec("ruff"):

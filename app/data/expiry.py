@@ -1,8 +1,8 @@
-"""Deletes expired rows of every table that declares when they expire.
+"""Delete expired rows of every table that declares when they expire.
 
     expires_at: Mapped[datetime] = mapped_column(UTCDateTime, info={"kept_for": timedelta(0)})
 
-`kept_for` is how long a row is kept after that.
+`kept_for` is how long a row is kept after it has expired.
 """
 
 from collections.abc import Iterator, Sequence
@@ -18,8 +18,8 @@ from app.data.connections import short_lock_waits
 from app.data.types import utcnow
 
 PRUNE_EVERY = timedelta(seconds=1)  # in each process
-PRUNE_SOME = 100  # rows of each table, besides two for each row added since
-PRUNE_MOST = 1000  # rows of each table: one request waits for all of it
+PRUNE_SOME = 100  # rows of each table, plus two for each row added since
+PRUNE_MOST = 1000  # rows of each table, because one request waits for it
 _NEVER = datetime.min.replace(tzinfo=UTC)
 
 
@@ -30,13 +30,13 @@ class _Progress:
 
 
 def prune_some() -> None:
-    """Delete some expired rows, if this process has not just done so.
+    """Delete some expired rows, at most once per second in each process.
 
     Call it after the commit of a request that adds an expiring row. It deletes
-    more rows than were added, so the tables stay bounded. It runs in a transaction
-    of its own, waits for no lock for long, and logs a failure instead of raising:
-    the caller's answer is true either way. Within a transaction it does nothing,
-    because a thread that holds a connection must not wait for a second one.
+    more rows than were added, so the tables stay bounded. It runs in a separate
+    transaction, waits only briefly for a lock, and logs a failure instead of
+    raising, because the caller has already committed. Within a transaction it does
+    nothing, because a thread that holds a connection must not wait for a second one.
     """
     progress: _Progress = current_app.extensions.setdefault("expiry", _Progress())
     progress.added += 1
@@ -55,14 +55,14 @@ def prune_some() -> None:
 
 
 def expired_batches(sizes: Iterator[int]) -> Iterator[int]:
-    """Delete every row that has expired by now; yields the number of rows after each transaction.
+    """Delete every row that has expired by now.  Yields the number of rows after each transaction.
 
-    Several processes may do so at once: each takes different rows, and none waits.
+    Several processes may do so at once: each deletes different rows, and none waits.
 
     Args:
-        sizes: the most rows of each transaction in turn, without an end.
+        sizes: the maximum number of rows of each transaction, without an end.
     """
-    now = utcnow()  # fixed, or there would be no end where rows expire all the time
+    now = utcnow()  # fixed, so that the loop ends although more rows expire
     for expires_at in expiry_columns():
         since = None
         for most in sizes:
@@ -74,26 +74,26 @@ def expired_batches(sizes: Iterator[int]) -> Iterator[int]:
             elif since is None:
                 break
             else:
-                since = None  # from the beginning once more, because somebody may have locked a row
+                since = None  # start again, because another transaction may have locked a row
 
 
 def expiry_columns() -> list[Column[datetime]]:
-    """The column of each table whose rows expire."""
+    """The expiry column of each table that has one."""
     return [column for table in Base.metadata.sorted_tables for column in table.c if "kept_for" in column.info]
 
 
 def _delete_expired(
     connection: Connection, expires_at: Column[datetime], now: datetime, most: int, since: datetime | None = None
 ) -> Sequence[datetime]:
-    """Delete the rows that expired first; returns when each of them expired.
+    """Delete the rows that expired first.  Returns the expiry time of each.
 
     Args:
-        connection: whose transaction it belongs to.
-        expires_at: of the table; there is an index on it.
-        now: the time that decides what has expired.
-        most: rows.
-        since: skips rows that expired before. PostgreSQL reads past deleted rows
-            until a vacuum, so a start at the first row each time slows down.
+        connection: a connection; the caller commits.
+        expires_at: the expiry column, which has an index.
+        now: the current time.
+        most: the maximum number of rows.
+        since: skip rows that expired before this time. PostgreSQL reads past deleted rows
+            until a vacuum, so starting at the first row each time would become slow.
     """
     [key] = expires_at.table.primary_key
     expired = expires_at < now - expires_at.info["kept_for"]
@@ -104,6 +104,6 @@ def _delete_expired(
         .limit(most)
         .with_for_update(skip_locked=True)
     ).all()
-    if rows:  # SQLite locks no row: one may have been renewed since it was read
+    if rows:  # SQLite has no row locks, so a row may have been renewed since it was read
         connection.execute(delete(expires_at.table).where(key.in_([row[0] for row in rows]), expired))
     return [row[1] for row in rows]

@@ -33,7 +33,7 @@ ITEMS = {
 @with_appcontext
 @plain_errors()
 def seed() -> None:
-    """Add sample users and items, for development.  Refuses in production."""
+    """Add sample users and items for development.  Refuses in production."""
     if not current_app.config["ALLOW_SEED"]:
         raise click.ClickException("Sample data is for development: APP_ENV is production.")
     owners = [_sample_user(name, is_admin=is_admin) for name, is_admin in USERS.items()]
@@ -46,7 +46,7 @@ def seed() -> None:
 
 
 def _sample_user(name: str, *, is_admin: bool) -> User:
-    """The sample user, made with a random password where there is none; the password is shown this once."""
+    """The sample user.  If new, it has a random password, which is printed once."""
     user = db.session.scalar(select(User).where(User.username_key == username_key(name)))
     if user is None:
         password = secrets.token_urlsafe(12)

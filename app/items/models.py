@@ -10,7 +10,7 @@ from app.data.text import folded
 from app.data.types import BigId, Money, UTCDateTime, exact_text, utcnow
 
 NAME_LENGTH = 80
-KEY_LENGTH = 3 * NAME_LENGTH  # case folding makes at most three characters of one (Unicode, CaseFolding.txt)
+KEY_LENGTH = 3 * NAME_LENGTH  # case folding turns a character into at most three (Unicode, CaseFolding.txt)
 DESCRIPTION_LENGTH = 500
 
 
@@ -26,10 +26,10 @@ class Item(Base):
     __table_args__ = (
         UniqueConstraint("name"),
         CheckConstraint("price >= 0", name="price_not_negative"),
-        # For each of ORDERS; `id` and `name` have an index already.
+        # One for each of ORDERS; `id` and `name` already have an index.
         Index(None, "price", "id"),
         Index(None, "created_at", "id"),
-        # For each of ORDERS among one owner's items.
+        # One for each of ORDERS within the items of one owner.
         Index(None, "owner_id", "id"),
         Index(None, "owner_id", "name"),
         Index(None, "owner_id", "price", "id"),

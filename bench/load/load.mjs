@@ -1,4 +1,4 @@
-// One round of one operation, by autocannon.  Reads a task from standard input, prints what was measured.
+// Run one round of one operation with autocannon.  Reads a task from standard input and prints the results.
 //
 // {"url", "operation", "connections", "seconds", "tokens": [{"access", "refresh"}, …], "run"}
 import autocannon from "autocannon";
@@ -33,7 +33,7 @@ const operations = {
       client.setBody(JSON.stringify({ username, password }));
     },
   },
-  // Each connection is a client of its own, which exchanges what it was given last.
+  // Each connection is a separate client, which refreshes with its latest token.
   refresh: {
     method: "POST",
     path: "/api/v1/auth/refresh",

@@ -1,5 +1,5 @@
-// A mixed load by clients that keep their connections, and come again where a server hangs up before it answers.
-// Reads a task from standard input, prints what was seen.
+// Send a mixed load over persistent connections, and reconnect if the server closes one before it answers.
+// Reads a task from standard input and prints the results.
 //
 // {"url", "connections", "seconds", "rate", "tokens": [{"access", "refresh", "fresh"}, …], "run"}
 import http from "node:http";
@@ -30,7 +30,7 @@ function send(agent, method, path, token, body) {
   });
 }
 
-// What may be sent twice is, on a new connection (RFC 9110 section 9.2.2): a refresh within its grace is the same refresh.
+// Repeat an idempotent request on a new connection (RFC 9110 section 9.2.2).  So is a refresh, because of its grace.
 async function ask(agent, method, path, token, body) {
   const began = performance.now();
   try {
@@ -47,7 +47,7 @@ async function ask(agent, method, path, token, body) {
   }
 }
 
-// One user after another renews the tokens, reads eight times, and creates an item with the token of the login.
+// One user after another refreshes, reads eight times, and creates an item with the fresh token of the login.
 async function* visits(agent) {
   for (;;) {
     const user = task.tokens[next++ % task.tokens.length];

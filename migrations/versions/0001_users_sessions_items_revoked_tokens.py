@@ -1,4 +1,4 @@
-"""Make users, sessions, items and revoked_tokens.
+"""Create users, sessions, items and revoked_tokens.
 
 Revision ID: 0001
 Revises:

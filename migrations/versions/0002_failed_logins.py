@@ -1,4 +1,4 @@
-"""Make failed_logins, and number the passwords of a user.
+"""Create failed_logins, and add users.password_version.
 
 Revision ID: 0002
 Revises: 0001
@@ -27,7 +27,7 @@ def upgrade() -> None:
         mysql_collate="utf8mb4_bin",
     )
     op.create_index("ix_failed_logins_expires_at", "failed_logins", ["expires_at"])
-    # With a default, so that a release that does not know the column yet can go on adding users.
+    # A default, so that the previous release can still insert users.
     op.add_column("users", sa.Column("password_version", sa.Integer(), server_default="0", nullable=False))
 
 

@@ -1,4 +1,4 @@
-"""Let items be sorted, filtered and searched, and keep the answers of idempotent requests.
+"""Add indexes and name_key to items, and create idempotency_keys.
 
 Revision ID: 0003
 Revises: 0002
@@ -23,12 +23,12 @@ options: dict[str, Any] = {"mysql_charset": "utf8mb4", "mysql_collate": "utf8mb4
 
 
 def upgrade() -> None:
-    # With a default, so that a release that does not know the column yet can go on adding items.
+    # A default, so that the previous release can still insert items.
     op.add_column("items", sa.Column("name_key", sa.String(240), server_default=sa.text("''"), nullable=False))
     if not context.is_offline_mode():
         fill_name_keys()
     if op.get_context().dialect.name == "postgresql":
-        # By code points, as on the other databases, and whatever the collation of the database is.
+        # Sort by code points, like the other databases, whatever collation this database has.
         op.execute('ALTER TABLE items ALTER COLUMN name TYPE VARCHAR(80) COLLATE "C"')
     op.create_index("ix_items_price_id", "items", ["price", "id"])
     op.create_index("ix_items_created_at_id", "items", ["created_at", "id"])
@@ -53,7 +53,7 @@ def upgrade() -> None:
 
 
 def fill_name_keys() -> None:
-    """As `app.items.models.name_key` folds them.  In Python: no two databases fold alike."""
+    """Fold the names like `app.items.models.name_key`.  In Python, because each database folds differently."""
     items = sa.table("items", sa.column("id", sa.BigInteger), sa.column("name"), sa.column("name_key"))
     fill = items.update().where(items.c.id == sa.bindparam("of")).values(name_key=sa.bindparam("folded"))
     connection, last = op.get_bind(), 0

@@ -1,4 +1,4 @@
-"""Which databases this run is about."""
+"""Connections, and single statements outside the session, on each database."""
 
 import os
 from decimal import Decimal
@@ -21,7 +21,7 @@ from support.things import Thing
 
 @pytest.mark.parametrize("kind", ALL)
 def test_the_suite_runs_on_every_database(kind):
-    """A database that is not there is skipped on your machine, and a failure in CI."""
+    """Every kind of database is present.  Skipped if not, except in CI."""
     reason = absent(kind)
 
     if reason and not os.environ.get("CI"):
@@ -40,8 +40,8 @@ def test_the_suite_runs_on_every_database(kind):
         ("postgresql+psycopg://u:p@h/d", "postgresql+psycopg"),
     ],
 )
-def test_the_driver_is_ours_to_choose(plain, driver):
-    """A plain spelling gets our driver, and nothing else of the URL changes."""
+def test_a_plain_url_gets_our_driver(plain, driver):
+    """A URL without a driver gets ours, and nothing else of it changes."""
     url = database_url(plain)
 
     assert url.drivername == driver
@@ -67,26 +67,24 @@ class TestSQLite:
             ("cache_size", -8000),
         ],
     )
-    def test_is_set_up_to_keep_what_it_acknowledged(self, connection, pragma, value):
-        """Write-ahead log, full synchronisation, foreign keys, and patience with a lock."""
+    def test_pragmas(self, connection, pragma, value):
+        """Each connection has WAL, durable commits, foreign keys, a busy timeout and a cache."""
         assert connection.exec_driver_sql(f"PRAGMA {pragma}").scalar() == value
 
     def test_writers_begin_at_once(self, connection):
-        """The first write of a transaction takes the write lock, not its commit."""
+        """A transaction takes the write lock at its first write."""
         assert connection.connection.dbapi_connection.isolation_level == "IMMEDIATE"
 
 
 class TestRead:
-    """A row by itself, beside the session."""
-
     def test_it_holds_no_connection(self, app):
-        """The connection goes back to the pool at once, for the next request."""
+        """A read returns its connection to the pool at once."""
         with app.app_context():
             assert read(select(literal(7)))[0][0] == 7
             assert db.engine.pool.checkedout() == 0
 
     def test_within_a_transaction_it_waits_for_no_second_connection(self, app):
-        """Or threads that hold one each could wait for one another; and it sees what the transaction has written."""
+        """Within a transaction, a read uses its connection and sees its changes."""
         with app.app_context():
             db.session.add(User(username="grace", password_hash="x"))
             db.session.flush()
@@ -97,7 +95,7 @@ class TestRead:
             db.session.rollback()
 
     def test_a_connection_that_the_server_has_ended_is_replaced(self, app):
-        """A restart of the database costs no request, though none asks whether its connection lives."""
+        """The pool replaces dead connections before a read uses them."""
         with app.app_context():
             way = ENDINGS.get(db.engine.dialect.name)
             if way is None:
@@ -119,23 +117,23 @@ class TestPostgreSQL:
     def connect_args(self, **more):
         return engine_options(database_url("postgresql://h/d"), threads=64, **more)["connect_args"]
 
-    def test_a_connection_asks_for_its_timeouts(self):
-        """And for UTC, as it connects."""
+    def test_a_connection_sets_its_timeouts(self):
+        """A connection without a pooler sets timeouts and UTC, and prepares statements."""
         asked = self.connect_args()["options"]
 
         assert asked.count("-c ") == 4
         assert "-c statement_timeout=5s -c lock_timeout=3s" in asked
         assert "prepare_threshold" not in self.connect_args()
 
-    def test_a_pooler_is_asked_for_nothing_that_stays(self):
-        """It refuses the one, and would hand the other to somebody else; what bounds a connect remains."""
+    def test_a_pooled_connection_has_no_state(self):
+        """With a pooler, a connection sends no options and prepares no statements."""
         lent, own = self.connect_args(pooler=True), self.connect_args()
 
         assert lent.pop("prepare_threshold", 5) is None
         assert lent == {name: value for name, value in own.items() if name != "options"}
 
     def test_the_setting_says_so(self):
-        """DATABASE_POOLER reaches the engine of the program."""
+        """DATABASE_POOLER reaches the engine of the application."""
         config = TestingConfig()
         config.DATABASE_URL, config.DATABASE_POOLER = "postgresql://h/d", True
 
@@ -143,10 +141,8 @@ class TestPostgreSQL:
 
 
 class TestInsert:
-    """One row that is a transaction by itself."""
-
     def test_it_is_committed_at_once(self, app):
-        """No connection is held, and a rollback of the request changes nothing."""
+        """An insert commits at once, and a later rollback does not undo it."""
         with app.app_context():
             user = insert(User, username="grace", password_hash="x")
             assert db.engine.pool.checkedout() == 0
@@ -154,8 +150,8 @@ class TestInsert:
 
             assert db.session.scalar(select(User.id)) == user.id
 
-    def test_the_caller_was_read_before(self, app):
-        """A read before it is no transaction to join, on any database."""
+    def test_after_a_read_it_is_committed_too(self, app):
+        """An insert after a read commits too, because a read begins no transaction."""
         with app.app_context():
             assert read(select(literal(7)))[0][0] == 7
             insert(User, username="grace", password_hash="x")
@@ -164,7 +160,7 @@ class TestInsert:
             assert db.session.scalar(select(User.username)) == "grace"
 
     def test_the_row_is_as_the_database_has_it(self, app):
-        """Defaults and derived columns are in the object, without a second statement."""
+        """The object has its defaults and derived columns without a second statement."""
         with app.app_context(), statements(app) as sent:
             made = insert(User, username="Grace", password_hash="x")
             shown = {column.key: getattr(made, column.key) for column in User.__table__.c}
@@ -176,14 +172,14 @@ class TestInsert:
             assert made.password_version == 0
 
     def test_a_column_without_a_value_is_null(self, app):
-        """An optional column can be read from the object."""
+        """An optional column that was left out is None in the object."""
         with app.app_context():
             item = insert(Thing, name="Lamp", price=Decimal(1))
 
             assert (item.description, item.owner_id) == (None, None)
 
     def test_the_row_can_be_changed_later(self, app):
-        """Added to the session, the object is updated and not inserted again."""
+        """An object that is added to the session later is updated."""
         with app.app_context():
             user = insert(User, username="grace", password_hash="x")
             db.session.add(user)
@@ -195,7 +191,7 @@ class TestInsert:
     @pytest.mark.parametrize("read_first", [False, True])
     @pytest.mark.parametrize("begin", ["flush", "add", "execute"])
     def test_within_a_transaction_it_is_part_of_it(self, app, begin, read_first):
-        """A rollback takes it back with all else."""
+        """Within a transaction, a rollback undoes the insert."""
         with app.app_context():
             if read_first:
                 read(select(literal(7)))
@@ -212,7 +208,7 @@ class TestInsert:
             assert db.session.scalars(select(User.username)).all() == []
 
     def test_a_taken_name_changes_nothing(self, app):
-        """The connection is usable afterwards."""
+        """After a conflict no connection is held, and the next insert works."""
         with app.app_context():
             insert(User, username="grace", password_hash="x")
             with pytest.raises(IntegrityError):
@@ -224,10 +220,8 @@ class TestInsert:
 
 
 class TestWriteAlone:
-    """One statement that is a transaction by itself."""
-
     def test_a_rollback_does_not_undo_it(self, app):
-        """It is committed at once."""
+        """A write with `alone` commits at once; a later rollback does not undo it."""
         with app.app_context():
             insert(User, username="grace", password_hash="x")
 
@@ -238,7 +232,7 @@ class TestWriteAlone:
             assert db.session.scalar(select(User.username)) == "ada"
 
     def test_within_a_transaction_it_is_part_of_it(self, app):
-        """It would wait for itself, and for a second connection."""
+        """Within a transaction, a write with `alone` is undone by a rollback."""
         with app.app_context():
             db.session.add(User(username="grace", password_hash="x"))
             db.session.flush()
@@ -252,7 +246,7 @@ class TestWriteAlone:
 class TestUniqueOr:
     @pytest.fixture
     def samples(self, app):
-        """A table with several unique constraints, which holds one row."""
+        """A table with several unique constraints and one row."""
         samples = Table(
             "samples",
             Base.metadata,
@@ -279,14 +273,14 @@ class TestUniqueOr:
         ],
     )
     def test_each_constraint_has_its_own_conflict(self, samples, row, name):
-        """The conflict of the violated constraint is raised, on every database."""
+        """Every database raises the conflict of the violated constraint."""
         names = ("uq_samples_one", "uq_samples_two_three", "ix_samples_four")
 
         with pytest.raises(LookupError, match=f"^{name}$"), unique_or({name: LookupError(name) for name in names}):
             db.session.execute(samples.insert().values(**row))
 
     def test_a_text_cannot_name_another_constraint(self, samples):
-        """A value that looks like the end of the database's message is only a value."""
+        """A value that looks like a constraint's name does not change the conflict."""
         row = {"one": "' for key 'ix_samples_four'"}
         db.session.execute(samples.insert().values(**row))
 
@@ -294,7 +288,7 @@ class TestUniqueOr:
             db.session.execute(samples.insert().values(**row))
 
     def test_a_constraint_without_a_conflict(self, samples):
-        """It stays an IntegrityError: nobody has decided what to answer."""
+        """A constraint without a conflict raises IntegrityError."""
         with pytest.raises(IntegrityError), unique_or({"uq_samples_one": LookupError()}):
             db.session.execute(samples.insert().values(four="4"))
 

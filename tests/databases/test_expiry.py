@@ -1,4 +1,4 @@
-"""Expired rows go after logins, refreshes and new idempotency keys, and never at their cost."""
+"""Requests delete expired rows, and do not fail because of it."""
 
 import sqlite3
 import time
@@ -52,7 +52,7 @@ def dialect(app):
 
 @pytest.fixture
 def always(monkeypatch):
-    """Every call deletes, not only the first of a second."""
+    """Every call of `prune_some` deletes, not only the first in a second."""
     monkeypatch.setattr(expiry, "PRUNE_EVERY", timedelta(0))
 
 
@@ -67,7 +67,7 @@ def expired(app, user):
 
 @contextmanager
 def locked(app):
-    """Somebody else holds what pruning needs; on SQLite there is one lock, which the request itself needs as well."""
+    """Another connection holds the lock that pruning needs.  On SQLite the request needs the same lock."""
     with app.app_context():
         engine = create_engine(db.engine.url)
     if engine.dialect.name == "sqlite":
@@ -86,7 +86,7 @@ def locked(app):
 class TestLocked:
     @pytest.fixture(autouse=True)
     def _locked(self, app, dialect, expired, monkeypatch):
-        """Locked all the time; on SQLite during the pruning alone."""
+        """Lock for the whole test, but on SQLite only while pruning."""
         if dialect == "sqlite":
 
             def prune_locked():
@@ -100,7 +100,7 @@ class TestLocked:
                 yield
 
     def test_a_login_is_answered(self, app, client, user, caplog):
-        """Within a second, with one line in the log."""
+        """During a lock, a login succeeds within a second and logs one warning."""
         began = time.perf_counter()
         log_in(client, user.username)
 
@@ -109,8 +109,8 @@ class TestLocked:
             "Expired rows could not be deleted: OperationalError"
         ]
 
-    def test_a_session_goes_on(self, client, user):
-        """A refresh is answered within a second, and its successor is good."""
+    def test_a_refresh_is_answered(self, client, user):
+        """During a lock, each refresh succeeds within a second."""
         token = user.refresh_token
         for _ in range(3):
             began = time.perf_counter()
@@ -124,7 +124,7 @@ class TestLocked:
 @pytest.mark.usefixtures("always")
 class TestPruneSome:
     def test_a_failure_changes_no_answer(self, client, user, monkeypatch, caplog):
-        """The login, the refresh and the refusal stand, and each writes a line."""
+        """If pruning fails, the answers do not change, and each logs one warning."""
 
         def fail(*_args):
             raise OperationalError("DELETE", {}, Exception("gone"))
@@ -139,7 +139,7 @@ class TestPruneSome:
 
     @pytest.mark.parametrize("fails", [False, True])
     def test_a_connection_waits_as_before(self, app, dialect, fails):
-        """The short wait is not left on a connection that goes back to the pool."""
+        """A connection gets its previous lock timeout back, also after an error."""
         with app.app_context(), db.engine.connect() as connection:
             before = connection.exec_driver_sql(PATIENCE[dialect]).scalar_one()
             connection.rollback()
@@ -152,7 +152,7 @@ class TestPruneSome:
             assert connection.exec_driver_sql(PATIENCE[dialect]).scalar_one() == before
 
     def test_does_nothing_within_a_transaction(self, app):
-        """A thread that holds a connection does not wait for a second one."""
+        """Within a transaction, pruning does nothing."""
         with app.app_context():
             db.session.execute(select(1))
             with statements(app) as sent:
@@ -165,7 +165,7 @@ class TestPruneSome:
             assert sent
 
     def test_once_a_second(self, app, monkeypatch):
-        """A process that has just pruned does not do so again."""
+        """A process prunes at most once per second."""
         monkeypatch.setattr(expiry, "PRUNE_EVERY", timedelta(seconds=1))
         with app.app_context():
             add_revoked(DAYS[0])
@@ -177,7 +177,7 @@ class TestPruneSome:
             assert count(app, RevokedToken) == 1
 
     def test_deletes_more_than_was_added(self, app, monkeypatch):
-        """However many a second come: the tables stay bounded."""
+        """The limit grows with the number of added rows."""
         with app.app_context():
             add_revoked(*(timedelta(days=60 + number) for number in range(PRUNE_SOME + 8)))
             monkeypatch.setattr(expiry, "PRUNE_EVERY", timedelta.max)
@@ -188,8 +188,8 @@ class TestPruneSome:
             prune_some()
         assert count(app, RevokedToken) == 0
 
-    def test_deletes_no_more_than_a_request_can_wait_for(self, app, monkeypatch):
-        """The rest goes with the next ones."""
+    def test_deletes_no_more_than_its_limit(self, app, monkeypatch):
+        """One call deletes at most PRUNE_MOST rows; the next call deletes more."""
         monkeypatch.setattr(expiry, "PRUNE_MOST", 2)
         with app.app_context():
             add_revoked(*DAYS)
@@ -208,8 +208,8 @@ class TestPruneSome:
 
 
 class TestBatches:
-    def test_go_on_where_they_were(self, app):
-        """Batches go on where the last one ended, because PostgreSQL reads deleted rows again."""
+    def test_start_where_the_last_one_ended(self, app):
+        """A batch starts where the last one ended."""
         with app.app_context():
             add_revoked(*DAYS[:3])
             batches = expired_batches(repeat(2))
@@ -223,7 +223,7 @@ class TestBatches:
             assert [text.count("expires_at >=") for text in ages] == [0, 1, 1, 0, 1, 0]
 
     def test_leave_what_expires_meanwhile(self, app, user):
-        """Or they would not end where rows expire all the time."""
+        """Rows that expire after the start stay, so that the batches end."""
         with app.app_context():
             add_revoked(*DAYS[:2])
             batches = expired_batches(repeat(1))
@@ -236,7 +236,7 @@ class TestBatches:
 
 
 def test_every_table_that_expires_has_what_pruning_needs():
-    """A primary key of one column, and an index that begins with the time; no table with such a time is left out."""
+    """Every table with `expires_at` is pruned and has the necessary keys."""
     columns = expiry_columns()
 
     assert {column.table.name for column in columns} >= {"sessions", "revoked_tokens", "failed_logins"}
@@ -247,7 +247,7 @@ def test_every_table_that_expires_has_what_pruning_needs():
 
 
 def test_no_token_outlives_its_row():
-    """The greatest leeway that may be set is the one that the tables reckon with."""
+    """The tables keep expired rows for the maximum of JWT_LEEWAY."""
     [leeway] = config.Config.__annotations__["JWT_LEEWAY"].__metadata__
 
     assert timedelta(seconds=leeway.max) == MAX_LEEWAY

@@ -1,4 +1,4 @@
-"""The way from an empty database to the newest schema and back, and what the database itself holds."""
+"""Migrations up and down, constraints and column types."""
 
 import subprocess
 import uuid
@@ -30,7 +30,7 @@ HEAD = ScriptDirectory(MIGRATIONS).get_current_head()
 
 
 def test_there_is_one_head():
-    """Two branches that were merged without their migrations are noticed here, not in production."""
+    """The migrations have one head, also after a merge of branches."""
     assert len(ScriptDirectory(MIGRATIONS).get_heads()) == 1
 
 
@@ -41,7 +41,7 @@ def tables():
 
 class TestMigrations:
     def test_up_and_down_and_up_again(self, empty):
-        """Empty → head → base → head, with every table there and gone in between."""
+        """Upgrades create every table, and a downgrade to base drops every table."""
         flask_migrate.upgrade()
         assert tables() == TABLES
         flask_migrate.downgrade(revision="base")
@@ -49,14 +49,14 @@ class TestMigrations:
         flask_migrate.upgrade()
         assert tables() == TABLES
 
-    def test_say_what_the_models_say(self, empty):
+    def test_match_the_models(self, empty):
         """`flask db check` finds no difference."""
         flask_migrate.upgrade()
 
         flask_migrate.check()
 
     def test_a_generated_migration_runs(self, empty, tmp_path):
-        """What `flask db migrate` writes of our own column types needs no import of ours, and makes the same schema."""
+        """A generated migration imports nothing from app and creates the models' schema."""
         copy = tmp_path / "migrations"
         copytree(MIGRATIONS, copy)
         for version in (copy / "versions").glob("*.py"):
@@ -72,7 +72,7 @@ class TestMigrations:
         flask_migrate.check(directory=str(copy))
 
     def test_a_failing_migration_leaves_nothing_half_done(self, empty, tmp_path):
-        """A migration that fails is taken back; by MariaDB, which cannot, it is at least not counted as done."""
+        """A failed migration is rolled back, or on MariaDB not recorded as done."""
         copy = tmp_path / "migrations"
         copytree(MIGRATIONS, copy)
         (copy / "versions" / "9999_broken.py").write_text(BROKEN.replace("HEAD", HEAD))
@@ -80,7 +80,7 @@ class TestMigrations:
         with pytest.raises(DBAPIError):
             flask_migrate.upgrade(directory=str(copy))
 
-        # SQLite takes back the whole run, PostgreSQL the one migration, MariaDB nothing.
+        # SQLite rolls back the whole run, PostgreSQL the failed migration, MariaDB nothing.
         done = {"sqlite": (), "postgresql": (HEAD,), "mysql": (HEAD,)}[db.engine.dialect.name]
         with db.engine.connect() as connection:
             assert MigrationContext.configure(connection).get_current_heads() == done
@@ -90,7 +90,7 @@ class TestMigrations:
         assert tables() == TABLES | left
 
     def test_two_jobs_at_once_do_no_harm(self, empty):
-        """As of two machines: one migrates, the other waits and finds nothing to do.  Both succeed."""
+        """Two parallel jobs both succeed, and the schema is complete."""
         command = [BIN / "flask", "db", "upgrade"]
         env = environment(DATABASE_URL=empty.config["DATABASE_URL"], APP_ENV="testing")
         jobs = [
@@ -103,21 +103,21 @@ class TestMigrations:
         assert tables() == TABLES
         flask_migrate.check()
 
-    def test_where_a_newer_release_has_been(self, empty, capsys):
-        """`flask db upgrade` of the release before has nothing to do: its machines start, however they are started."""
+    def test_on_a_newer_schema(self, empty, capsys):
+        """On the schema of a newer release, `flask db upgrade` succeeds and does nothing."""
         flask_migrate.upgrade()
         with at_version(empty, "9999"):
             flask_migrate.upgrade()
             with db.engine.connect() as connection:
                 assert MigrationContext.configure(connection).get_current_heads() == ("9999",)
-            with pytest.raises(SystemExit):  # back from there is for whoever knows the way
+            with pytest.raises(SystemExit):  # only the newer release can downgrade
                 flask_migrate.downgrade()
 
         assert "nothing to do" in capsys.readouterr().out
         assert tables() == TABLES
 
-    def test_go_past_a_pooler(self, empty, caplog):
-        """Through one the lock would stay with a connection that others are lent: nothing runs."""
+    def test_refuse_a_pooler(self, empty, caplog):
+        """With DATABASE_POOLER no migration runs, because a pooled connection would keep the lock."""
         empty.config["DATABASE_POOLER"] = True
 
         with pytest.raises(SystemExit):
@@ -135,14 +135,14 @@ class TestMigrations:
         assert error(client.post(f"{API}/auth/login", json=credentials)) == (503, "database_unavailable")
 
     def test_sql_can_be_written_instead_of_run(self, empty, capsys):
-        """`flask db upgrade --sql` prints what a database administrator would run by hand."""
+        """`flask db upgrade --sql` prints the SQL."""
         flask_migrate.upgrade(sql=True)
 
         assert "CREATE TABLE users" in capsys.readouterr().out
 
     @pytest.mark.parametrize("database", ["sqlite"], indirect=True)
-    def test_a_table_made_anew_keeps_autoincrement(self, empty, tmp_path):
-        """A batch migration of SQLite loses no AUTOINCREMENT, up or down."""
+    def test_a_rebuilt_table_keeps_autoincrement(self, empty, tmp_path):
+        """A batch migration on SQLite keeps AUTOINCREMENT, up and down."""
         copy = tmp_path / "migrations"
         copytree(MIGRATIONS, copy)
         (copy / "versions" / "9999_email.py").write_text(EMAIL.replace("HEAD", HEAD))
@@ -155,7 +155,7 @@ class TestMigrations:
 
     @pytest.mark.parametrize("database", ["sqlite"], indirect=True)
     def test_a_lost_autoincrement_is_found_and_repaired(self, empty, tmp_path, caplog):
-        """`flask db check` names the table, and `flask db migrate` writes the migration that repairs it."""
+        """`flask db check` finds a lost AUTOINCREMENT, and `flask db migrate` repairs it."""
         copy = tmp_path / "migrations"
         copytree(MIGRATIONS, copy)
         flask_migrate.upgrade(directory=str(copy))
@@ -174,7 +174,7 @@ class TestMigrations:
 
 
 def lose_autoincrement(name):
-    """Make a table anew as a migration of raw SQL might."""
+    """Rebuild a table without AUTOINCREMENT, like a migration in raw SQL."""
     sql = table_sql(name).replace(" AUTOINCREMENT", "")
     with db.engine.connect() as connection:
         connection.exec_driver_sql("PRAGMA foreign_keys = OFF")
@@ -238,8 +238,6 @@ def a_user(session, name="grace"):
 
 
 class TestConstraints:
-    """What no bug of ours can get past."""
-
     @pytest.mark.parametrize(
         "rows",
         [
@@ -291,7 +289,7 @@ class TestConstraints:
         assert session.execute(db.select(Thing.name, Thing.owner_id)).all() == [("Lamp", None)]
 
     def test_an_id_is_never_used_again(self, session):
-        """The newest user's id dies with the user."""
+        """A new user never gets the id of a deleted one."""
         first = a_user(session)
         session.execute(delete(User))
         session.commit()
@@ -312,8 +310,8 @@ class TestColumnTypes:
         assert isinstance(kept, Decimal)
         assert str(kept) == f"{Decimal(price):.2f}"
 
-    def test_an_instant_comes_back_aware_in_utc(self, session):
-        """To the microsecond, whatever zone it was given in."""
+    def test_a_time_is_read_in_utc(self, session):
+        """A time in any zone is read as the same microsecond in UTC."""
         there = datetime(2026, 3, 1, 4, 5, 6, 789012, tzinfo=timezone(timedelta(hours=8)))
         user = a_user(session)
         session.add(Session(id=uuid.UUID(int=7), user_id=user.id, expires_at=there))
@@ -325,8 +323,8 @@ class TestColumnTypes:
         assert kept == there
         assert kept.utcoffset() == timedelta(0)
 
-    def test_a_naive_datetime_is_no_instant(self, session):
-        """Nobody knows what time it means."""
+    def test_a_naive_datetime_is_refused(self, session):
+        """A datetime without a time zone is refused."""
         session.add(Session(user_id=a_user(session).id, expires_at=datetime(2026, 3, 1)))  # noqa: DTZ001
 
         with pytest.raises(StatementError, match="needs a time zone"):

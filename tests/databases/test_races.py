@@ -1,4 +1,4 @@
-"""Many at once: real threads, each with a client of its own, let go at the same moment."""
+"""Parallel requests from real threads, each with its own client."""
 
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +15,7 @@ from support.things import Thing
 
 
 def at_once(app, *calls):
-    """The responses to the calls, each of which takes a client, all begun together."""
+    """Run all calls at the same time, each with a client.  Returns their responses."""
     barrier = Barrier(len(calls))
 
     def run(call):
@@ -32,7 +32,7 @@ def statuses(responses):
 
 
 def test_one_name_is_registered_once(app):
-    """Of 50 who want one name at once, one gets it and 49 are told that it is taken."""
+    """Of 50 parallel registrations of one name, one succeeds."""
     body = {"username": "grace", "password": PASSWORD}
 
     responses = at_once(app, *[lambda client: client.post(f"{API}/auth/register", json=body)] * 50)
@@ -44,8 +44,8 @@ def test_one_name_is_registered_once(app):
 
 
 @pytest.mark.parametrize("username", ["grace", "nobody"])
-def test_no_more_logins_are_tried_than_are_left(app, user, username):
-    """Of 40 wrong ones at once five are tried, known name or not; the others are told to wait."""
+def test_parallel_logins_do_not_exceed_the_limit(app, user, username):
+    """Of 40 parallel wrong logins five are checked, for unknown names too."""
     body = {"username": username, "password": "wrong"}
 
     responses = at_once(app, *[lambda client: client.post(f"{API}/auth/login", json=body)] * 40)
@@ -55,8 +55,8 @@ def test_no_more_logins_are_tried_than_are_left(app, user, username):
     assert count(app, FailedLogin) == 1
 
 
-def test_a_hash_is_renewed_under_two_logins(app, another, user):
-    """Neither fails because the other was faster."""
+def test_parallel_logins_renew_one_hash(app, another, user):
+    """Parallel logins all succeed while they renew the same hash."""
     harder = another(ARGON2_TIME_COST=2)
     body = {"username": user.username, "password": user.password}
 
@@ -68,7 +68,7 @@ def test_a_hash_is_renewed_under_two_logins(app, another, user):
 
 
 def test_one_item_name_is_taken_once(app, as_user):
-    """Of 20 who create one item at once, one does."""
+    """Of 20 parallel requests that create an item of one name, one succeeds."""
     body = {"name": "Lamp", "price": "1"}
 
     responses = at_once(app, *[lambda client: client.post(f"{API}/things", headers=as_user, json=body)] * 20)
@@ -78,7 +78,7 @@ def test_one_item_name_is_taken_once(app, as_user):
 
 
 def test_one_refresh_token_has_one_successor(app, client, user):
-    """Of 20 who exchange one token at once, everybody gets the same successor, and it works."""
+    """All parallel refreshes with one token get the same valid successor."""
     responses = at_once(app, *[lambda client: refresh(client, user.refresh_token)] * 20)
 
     assert statuses(responses) == {200: 20}
@@ -90,7 +90,7 @@ def test_one_refresh_token_has_one_successor(app, client, user):
 
 
 def test_a_logout_wins_over_refreshes(app, client, user):
-    """Whoever refreshes while the session ends holds nothing that lives on."""
+    """A refresh during a logout returns no token that stays valid."""
     calls = [lambda client: refresh(client, user.refresh_token)] * 10
     calls.insert(5, lambda client: client.post(f"{API}/auth/logout", headers=user.headers))
 
@@ -106,7 +106,7 @@ def test_a_logout_wins_over_refreshes(app, client, user):
 
 
 def test_a_logged_out_refresh_token_is_not_renewed(app, client, user):
-    """Once logout/refresh has answered, no refresh that ran beside it has left a living successor."""
+    """A refresh during logout/refresh returns no token that can be renewed."""
     calls = [lambda client: refresh(client, user.refresh_token)] * 10
     calls.insert(5, lambda client: client.post(f"{API}/auth/logout/refresh", headers=bearer(user.refresh_token)))
 
@@ -119,7 +119,7 @@ def test_a_logged_out_refresh_token_is_not_renewed(app, client, user):
 
 
 def test_one_access_token_is_revoked_once(app, user):
-    """Of ten who log one token out at once, nobody meets an error of ours."""
+    """Of ten parallel logouts of one token, one succeeds and none is a 5xx."""
     responses = at_once(app, *[lambda client: client.post(f"{API}/auth/logout/access", headers=user.headers)] * 10)
 
     assert statuses(responses).keys() <= {200, 401}
@@ -128,8 +128,8 @@ def test_one_access_token_is_revoked_once(app, user):
 
 
 def test_no_login_outlives_a_password_change(app, client, user):
-    """A login by the old password that runs beside the change leaves no session behind it."""
-    app.config["LOGIN_ATTEMPTS"] = 100  # or some of them would be told to wait
+    """A login with the old password during a password change leaves no session."""
+    app.config["LOGIN_ATTEMPTS"] = 100  # so that no login gets 429
     old = {"username": "grace", "password": PASSWORD}
     change = {"current_password": PASSWORD, "new_password": "another long one"}
     calls = [lambda client: client.post(f"{API}/auth/login", json=old)] * 8
@@ -147,7 +147,7 @@ def test_no_login_outlives_a_password_change(app, client, user):
 
 
 def test_a_single_session_stays_single(app, client, user):
-    """With SINGLE_SESSION ten logins at once leave one session."""
+    """With SINGLE_SESSION, ten parallel logins leave one session."""
     app.config |= {"SINGLE_SESSION": True, "LOGIN_ATTEMPTS": 100}
 
     at_once(app, *[lambda client: log_in(client, "grace")] * 10)
@@ -166,7 +166,7 @@ def two_admins(app, client):
 
 @pytest.mark.parametrize("method", ["delete_me", "demote_each_other", "delete_each_other", "delete_everybody_else"])
 def test_the_last_admin_stays(app, client, method):
-    """Two administrators who go at once, in whatever way, leave one."""
+    """If two administrators are removed at the same time, one stays."""
     ada, barbara = two_admins(app, client)
 
     def act(who, whom):
@@ -199,8 +199,8 @@ def test_changes_meet_a_deletion(app, client, user, lamp, as_admin):
     assert count(app, Thing) == 0
 
 
-def test_an_owner_who_goes_leaves_no_broken_item(app, client, user):
-    """Items created while their owner is deleted either stand without an owner or were refused."""
+def test_items_meet_the_deletion_of_their_owner(app, client, user):
+    """Items created during the deletion of their owner have no owner."""
     creations = [
         lambda c, n=n: c.post(f"{API}/things", headers=user.headers, json={"name": f"Thing {n}", "price": "1"})
         for n in range(8)

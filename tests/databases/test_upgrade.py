@@ -1,4 +1,4 @@
-"""An upgrade turns nobody away: the release before runs on the newest schema, beside this one."""
+"""The previous release works with the newest schema, beside this release."""
 
 import re
 import shutil
@@ -30,7 +30,7 @@ class TestReleaseBefore:
             self.follow_a_session(here, there, credentials)
 
     def follow_a_session(self, here, there, credentials):
-        """Logged in and refreshed at one is so at the other; logged out as well."""
+        """Both releases accept the tokens, and refuse them after the logout."""
         tokens = here("POST", f"{API}/auth/login", credentials)[1]
         for release in (here, there, here):
             status, renewed = release("POST", f"{API}/auth/refresh", **bearer(tokens["refresh_token"]))
@@ -45,13 +45,13 @@ class TestReleaseBefore:
 
 @dataclass
 class Table:
-    """What the database holds its rows to."""
+    """The columns and constraints of a table."""
 
-    columns: dict  # by name, as SQLAlchemy reflects them
-    rules: set  # which, over which columns
+    columns: dict  # name → column, as SQLAlchemy reflects it
+    rules: set  # (kind of constraint, its columns)
 
     def refused(self, after):
-        """What the code of before may do here, and the table after a migration does not let it."""
+        """The actions that this table allows and the new one refuses."""
         for name, old in self.columns.items():
             new = after.columns.get(name)
             if new is None:
@@ -60,7 +60,7 @@ class Table:
                 yield f"{name} takes less"
             elif old["nullable"] and not new["nullable"]:
                 yield f"{name} must have a value"
-        # The code of before leaves a new column out.
+        # The previous release inserts no value into a new column.
         added = after.columns.keys() - self.columns.keys()
         empty = {name for name in added if after.columns[name]["nullable"]}
         yield from (f"{name} must have a value" for name in added - empty if after.columns[name]["default"] is None)
@@ -86,7 +86,7 @@ def schema():
 
 
 def refused(before, after):
-    """What the code of before may do, and the schema after a migration does not let it."""
+    """The actions that the old schema allows and the new one refuses."""
     for name, table in before.items():
         if name in after:
             yield from (f"{name}.{what}" for what in table.refused(after[name]))
@@ -105,7 +105,7 @@ def takes_less(old, new):
 
 class TestMigrationsOnlyExpand:
     def test_each(self, empty):
-        """What was there stays, with room for as much, and what is new is not asked of code that does not know it."""
+        """Each migration without a `Contracts` line refuses nothing that the previous release does."""
         revisions = [script.revision for script in SCRIPTS.walk_revisions()][::-1]
         schemas = []
         for revision in revisions:
@@ -117,8 +117,8 @@ class TestMigrationsOnlyExpand:
             assert CONTRACTS.search(script.module.__doc__) or [*refused(before, after)] == [], script.path
 
     @pytest.mark.parametrize("database", ["sqlite"], indirect=True)
-    def test_what_is_found(self, empty, tmp_path):
-        """Each way of taking something away; and nothing where something is only added."""
+    def test_the_comparison(self, empty, tmp_path):
+        """The comparison finds each way of contracting, and nothing in additions."""
         copy = tmp_path / "migrations"
         shutil.copytree(ROOT / "migrations", copy)
         Path(copy / "versions" / "9999_bad.py").write_text(BAD.replace("HEAD", SCRIPTS.get_current_head()))
@@ -148,8 +148,8 @@ class TestMigrationsOnlyExpand:
             ("Drop users.colour, unused since 1.4.0.", False),
         ],
     )
-    def test_who_may_contract(self, docstring, permitted):
-        """Whoever says what was used until which release."""
+    def test_the_contracts_line(self, docstring, permitted):
+        """Only a complete `Contracts` line permits a contraction."""
         assert bool(CONTRACTS.search(docstring)) is permitted
 
 

@@ -1,6 +1,6 @@
-"""Hostile tokens out of recipes (tests/hostile/jwt_attacks.json): how each is made, sent and judged.
+"""Make hostile tokens from the recipes in jwt_attacks.json.
 
-The recipes' own `format` and `send` members explain their language.
+The `format` and `send` members of that file explain the language of the recipes.
 """
 
 import base64
@@ -43,7 +43,7 @@ def unb64(text):
 
 
 def read(token):
-    """Header and claims."""
+    """The header and the claims of a token."""
     head, body, _signature = token.split(".")
     return json.loads(unb64(head)), json.loads(unb64(body))
 
@@ -55,7 +55,7 @@ def sign(content, algorithm, key):
 
 
 REACHING = {"open", "socket.connect", "socket.getaddrinfo", "subprocess.Popen", "os.system"}
-_reached = None  # while somebody watches: what this process opens, connects to and starts
+_reached = None  # or a list of the files, hosts and programs that this process uses
 
 
 def _note(event, args):
@@ -68,8 +68,8 @@ sys.addaudithook(_note)
 
 @contextmanager
 def watching_what_is_reached():
-    """The files that are opened meanwhile, and the hosts and programs that are called."""
-    global _reached  # noqa: PLW0603 -- an audit hook stays for as long as the process lives
+    """Record the files, hosts and programs that this process uses within the block."""
+    global _reached  # noqa: PLW0603 -- an audit hook cannot be removed
     _reached = reached = []
     try:
         yield reached
@@ -78,7 +78,7 @@ def watching_what_is_reached():
 
 
 def make_key_set(path, algorithm, kid):
-    """A key set file with one key, which signs.  Returns the key."""
+    """Write a key set file with one signing key.  Returns the key."""
     key = MAKERS[algorithm]()
     jwk = SIGNERS[algorithm].to_jwk(key, as_dict=True) | {"kid": kid, "alg": algorithm, "use": "sig"}
     path.touch(mode=0o600)
@@ -87,14 +87,14 @@ def make_key_set(path, algorithm, kid):
 
 
 class Keys:
-    """Ours, as far as it may be known, and those of an attacker.
+    """The keys of the server and of an attacker.
 
     Args:
-        algorithm: by which the server signs.
-        kid: of the key that signs.
-        server: that key; nothing, where it is the secret.
+        algorithm: the server's signing algorithm.
+        kid: the kid of the signing key.
+        server: the signing key; None if it is the secret.
         secret: JWT_SECRET_KEY.
-        shown: the JWK that the server shows to everybody; nothing, where it shows none.
+        shown: the JWK that the server publishes, or None.
     """
 
     def __init__(self, algorithm, kid, server, secret, shown):
@@ -164,19 +164,19 @@ class Keys:
 
 
 class Forge:
-    """One hostile token: begun from a good one, changed step by step."""
+    """Makes one hostile token from a valid one, step by step."""
 
     def __init__(self, keys, base, others):
         self.keys, self.others = keys, others
         self.text = base
         self.header, self.claims = read(base) if base else ({}, {})
-        self.header_text = self.claims_text = None  # bytes that replace the JSON of the dictionaries
+        self.header_text = self.claims_text = None  # bytes instead of the JSON of the dictionaries
         self.signature = base.rpartition(".")[2] if base else ""
         self.victim = read(others["other"])[1]
         self._edited = False
 
     def run(self, steps):
-        """The finished token: text, or whatever the recipe says in its place."""
+        """The finished token: a text, or another value if the recipe says so."""
         for step in steps:
             part, _, what = step["op"].partition(".")
             if part in ("header", "claims"):
@@ -256,7 +256,7 @@ class Forge:
         }
         text = re.sub(r"\$\{nest:(.):(\d+)\}", lambda match: match[1] * int(match[2]), text)
         text = re.sub(r"\$\{(\w+)\}", lambda match: str(known[match[1]]), text)
-        assert "${" not in text, "a value of the catalogue that nobody expands"
+        assert "${" not in text, "an unknown placeholder in the catalogue"
         return text
 
     def _edit(self, part, what, step):

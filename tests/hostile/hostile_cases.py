@@ -1,7 +1,7 @@
-"""Hostile requests and strings out of the catalogues (tests/hostile): how each is made, and what it may be answered.
+"""Make the hostile requests and strings of the catalogues, with their expected answers.
 
-The catalogues' own `format` members explain their language. Where they leave
-a choice, `decided.json` has what was chosen, once and for every database.
+The `format` members of the catalogues explain their language. If a catalogue allows
+several answers, `decided.json` has the one that we chose for every database.
 """
 
 import gzip
@@ -19,7 +19,7 @@ SIZES = {"limit": Config.MAX_CONTENT_LENGTH, "limit+1": Config.MAX_CONTENT_LENGT
 FIELDS = ("username", "password", "item_name", "search")
 NUMBERS = count(100_000)
 
-# Where the contract says otherwise than the catalogue, which is about APIs of this kind, not about this one.
+# Cases in which our contract differs from the catalogue, which describes APIs in general.
 BEGINNING = "the contract: a user name begins with a letter or a digit"
 EXCEPTIONS = {
     ("username", "shell-7"): ("reject", BEGINNING),
@@ -38,7 +38,7 @@ DECIDED = _load("decided")
 
 
 def cases(kind):
-    """The cases of one kind (bodies, urls, wire), each a parameter with its own id."""
+    """The cases of one kind (bodies, urls, wire) as parameters with ids."""
     return [pytest.param(case, id=case["id"]) for case in CATALOGUE[kind] if "mode" not in case]
 
 
@@ -47,7 +47,7 @@ def stalls():
 
 
 def strings(field):
-    """Each string with the verdict on it in that field."""
+    """Each string with its verdict for the field, as parameters with ids."""
     return [pytest.param(text(case), verdict(field, case), id=case["id"]) for case in CATALOGUE["strings"]]
 
 
@@ -59,7 +59,7 @@ def verdict(field, case):
 
 
 def statuses(kind, case):
-    """What the case is answered with: one status, unless it asks for an id that may be there or not."""
+    """The expected statuses: one, except for an id that may or may not exist."""
     return choices(kind, case["id"]) if len(case["expect"]) > 1 else case["expect"]
 
 
@@ -78,17 +78,17 @@ def text(case):
 
 
 def numbered(known):
-    """The placeholders of one request: those of its surroundings, and a number that no other has."""
+    """The placeholders of one request, with a unique number."""
     return {**known, "n": str(next(NUMBERS))}
 
 
 def expand(words, known):
-    """With its placeholders filled in.  What only looks like one (`${jndi:…}`) is data."""
+    """Replace the placeholders.  An unknown one (`${jndi:…}`) is data and stays."""
     return re.sub(r"\$\{(\w+)\}", lambda match: known.get(match[1], match[0]), words)
 
 
 def content(recipe, known):
-    """The bytes of a body or of a raw request."""
+    """The bytes of a body or raw request."""
     if isinstance(recipe, str):
         return expand(recipe, known).encode()
     if "gzip_of" in recipe:

@@ -1,4 +1,4 @@
-"""What hostile requests are sent at: accounts, items and cursors, made once for all cases of a database."""
+"""The accounts and items that hostile requests attack, and the checks of every answer."""
 
 import re
 import time
@@ -30,11 +30,11 @@ ROWS = select(
 
 
 class World:
-    """An application with a user, another, an administrator, and two items of the user's."""
+    """An application with two users, an administrator and two items."""
 
     def __init__(self, app):
         self.app = app
-        self._rows = None  # as they were after the last request, where it is sure that they are so still
+        self._rows = None  # the counts after the last request, if they are still valid
         self.client = app.test_client(use_cookies=False)
         self.user, plain = sign_up(self.client, "grace"), sign_up(self.client, "linus")
         sign_up(self.client, "ada")
@@ -65,7 +65,7 @@ class World:
         return response.json
 
     def drop(self, path, headers):
-        """What a case has made, so that the next may differ from it in nothing but case."""
+        """Delete what a case has created, so that its name is free again."""
         assert self.client.delete(f"{API}/{path}", headers=headers).status_code == 200
         self._rows = None
 
@@ -73,10 +73,10 @@ class World:
         self.drop(f"things/{item_id}", self.headers["admin"])
 
     def send(self, method, path, *, headers=(), caller, **options):
-        """The answer to one hostile request, once what holds for every one of them has been checked.
+        """Send a hostile request, check its answer and return it.
 
-        It is no 5xx and took less than a second of ours, it has the one shape and quotes nothing of our insides
-        if it is an error, and then nothing has changed; and whoever comes next is served.
+        The answer is not a 5xx and takes less than a second of CPU time. An error has the error shape, reveals no
+        internals and has changed nothing. The next request succeeds.
         """
         headers = [*self.headers[caller].items(), *headers]
         before = self._rows or self.rows()
@@ -94,7 +94,7 @@ class World:
         return response
 
     def send_body(self, case, body, known):
-        """To the target of the case, as it is and of the type that it is said to be."""
+        """Send the body to the target of the case, with its content type."""
         method, path, caller = TARGETS[case["target"]]
         return self.send(
             method,
@@ -106,7 +106,7 @@ class World:
         )
 
     def rows(self):
-        """How many users, administrators and items there are."""
+        """The numbers of users, administrators and items."""
         with self.app.app_context():
             return tuple(db.session.execute(ROWS).one())
 
@@ -116,9 +116,9 @@ class World:
 
 @contextmanager
 def in_time():
-    """A second of this thread, and of the clock what nobody can wait for who asks a database to sleep.
+    """Allow the block a second of CPU time and four seconds of real time.
 
-    Not a second of the clock: the machine that runs the tests may have other things to do.
+    Four seconds find a database that was told to sleep. One second would fail on a busy machine.
     """
     worked, began = time.thread_time(), time.monotonic()
     yield

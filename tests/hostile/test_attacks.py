@@ -1,4 +1,4 @@
-"""The catalogue of token attacks, under every algorithm: none gets in, none is a 5xx, and good tokens go on."""
+"""The catalogue of token attacks, under every algorithm."""
 
 import json
 import re
@@ -31,7 +31,7 @@ from support.api import (
 )
 
 ALGORITHMS = ("HS256", "RS256", "ES256", "EdDSA")
-DETERMINISTIC = ("HS256", "RS256", "EdDSA")  # the same claims, signed twice, are the same text
+DETERMINISTIC = ("HS256", "RS256", "EdDSA")  # signing the same claims twice gives the same token
 EVERYWHERE = ("headers", "cookies", "json", "query_string")
 ENDPOINTS = {
     "protected": ("GET", "users/me"),
@@ -44,7 +44,7 @@ ENDPOINTS = {
 }
 COOKIES = {"access": ("access_token_cookie", "/"), "refresh": ("refresh_token_cookie", f"{API}/auth")}
 INSIDES = re.compile(r"Traceback|File \"|sqlalchemy|sqlite3|\b(SELECT|INSERT|UPDATE|DELETE) ")
-MIN_SECRET_LENGTH = 16  # characters: shorter parts of a token stand in an answer by chance
+MIN_SECRET_LENGTH = 16  # characters; an answer may contain shorter parts of a token by chance
 NUMBERS = count()
 
 
@@ -61,7 +61,7 @@ CASES = [
 
 
 class Target:
-    """An application that signs by one algorithm, with accounts to attack."""
+    """An application with one signing algorithm, and accounts to attack."""
 
     def __init__(self, algorithm, folder):
         self.folder, self.algorithm = folder, algorithm
@@ -111,7 +111,7 @@ class Target:
 
     @cached_property
     def secrets(self):
-        """What no answer may show: the secret, and the private members of every key."""
+        """The secret and the private members of every key, which no answer may show."""
         jwks = json.loads(self.path.read_text())["keys"] if self.has_key_set else []
         private = {jwk[name] for jwk in jwks for name in ("d", "p", "q", "dp", "dq", "qi") if name in jwk}
         return {TestingConfig.JWT_SECRET_KEY, *private}
@@ -119,7 +119,7 @@ class Target:
 
 @pytest.fixture(scope="module")
 def target(tmp_path_factory):
-    """The target of the algorithm that the test names; each algorithm has one, made once."""
+    """Returns the target of an algorithm, which is made once."""
     made = {}
 
     def target(algorithm):
@@ -133,7 +133,7 @@ def target(tmp_path_factory):
 
 
 class Attack:
-    """One recipe against one target."""
+    """One recipe and its target."""
 
     def __init__(self, target, recipe):
         self.target, self.recipe = target, recipe
@@ -142,10 +142,10 @@ class Attack:
         self.user = target.user
         self.shift = timedelta()
         self.tokens = {}
-        self.good = []  # access tokens that must work when all is over
+        self.good = []  # access tokens that must work after the attack
 
     def prepare(self):
-        """The good tokens, and then what happens on the server before the attack."""
+        """Get the valid tokens, and run the actions that come before the attack."""
         if self.recipe.get("before"):
             self.user = sign_up(self.client, f"user{next(NUMBERS)}")
         self.tokens = {
@@ -227,7 +227,7 @@ class Attack:
             assert error(refresh(self.client, self.user.refresh_token)) == (401, "token_reused")
 
     def _keys_generate(self):
-        """A key set of this recipe's own, or every later recipe would begin with another key."""
+        """Use a separate key set, so that later recipes start with the original key."""
         path = self.target.folder / f"{self.recipe['id']}.json"
         shutil.copy(self.target.path, path)
         self.app = self.target.make_app(JWT_KEYSET=str(path))
@@ -237,7 +237,7 @@ class Attack:
 
     def _keys_activate(self):
         self._flask("keys", "activate", self.kid)
-        self.app = self.target.make_app(JWT_KEYSET=self.app.config["JWT_KEYSET"])  # as after a restart
+        self.app = self.target.make_app(JWT_KEYSET=self.app.config["JWT_KEYSET"])  # like after a restart
         self.client = self.app.test_client()
         again = log_in(self.client, self.user.username)
         assert read(again.access_token)[0]["kid"] == self.kid
@@ -316,7 +316,7 @@ class Attack:
         self._set_cookies(request, f"{name}={token}; {name}={self.tokens['other']}")
 
     def _set_cookies(self, request, text):
-        """As it stands: a client with a jar would quote what is no good cookie."""
+        """Send the text unchanged.  A client with a cookie jar would quote invalid cookies."""
         self.client = self.app.test_client(use_cookies=False)
         request["headers"]["Cookie"] = text
 
@@ -328,9 +328,9 @@ class Attack:
 
 @pytest.mark.parametrize(("algorithm", "recipe"), CASES)
 def test_an_attack(target, algorithm, recipe, caplog):
-    """It is answered as the catalogue says, and the untouched token still works."""
+    """An attack gets the answer of the catalogue, and the valid tokens still work."""
     attack = Attack(target(algorithm), recipe)
-    with time_machine.travel(utcnow(), tick=False):  # all that comes before happens within one second
+    with time_machine.travel(utcnow(), tick=False):  # the preparation happens within one second
         attack.prepare()
     forge = attack.forge()
     token = forge.run(recipe["steps"])
@@ -374,7 +374,7 @@ def judge(attack, token, response):
 
 
 def judge_log(recipe, token, caplog):
-    """With all that a line carries: the JSON form shows more than the message."""
+    """Search all fields of the log lines, because the JSON format shows them."""
     if "assert_log_absent" in recipe:
         absent = recipe["assert_log_absent"].replace("${token}", token)
         lines = [str(vars(record)) for record in caplog.records]
@@ -385,8 +385,8 @@ def judge_log(recipe, token, caplog):
 @pytest.mark.parametrize(
     "recipe", [one for one in recipes() if one["id"].startswith("weak-")], ids=lambda one: one["id"]
 )
-def test_a_guessable_key_is_no_setting(recipe):
-    """Production does not start with a key that the catalogue guesses."""
+def test_production_refuses_a_guessable_key(recipe):
+    """Production refuses each JWT_SECRET_KEY that the catalogue guesses."""
     [guess] = [step["key"] for step in recipe["steps"] if step["op"] == "sign"]
     config = ProductionConfig()
     config.JWT_SECRET_KEY = Keys("HS256", "secret", None, "", None).named(guess).decode()
@@ -394,16 +394,16 @@ def test_a_guessable_key_is_no_setting(recipe):
     assert "JWT_SECRET_KEY" in config.problems()
 
 
-def test_the_catalogue_is_whole():
-    """Every recipe is run under at least one of our algorithms."""
+def test_every_recipe_runs():
+    """Every recipe runs under at least one algorithm."""
     used = {case.values[1]["id"] for case in CASES}
 
     assert used == {recipe["id"] for recipe in recipes()}
     assert len(used) > 250
 
 
-def test_the_catalogue_means_what_it_says():
-    """What must be refused is nowhere tolerated, and what proves the rest is nowhere refused."""
+def test_the_catalogue_is_consistent():
+    """Each MUST recipe expects only 4xx, and each control recipe only 2xx."""
     for recipe in recipes():
         statuses = recipe["expect"]["status"]
         if recipe["level"] == "MUST":

@@ -1,4 +1,4 @@
-"""The catalogues of hostile bodies, addresses, headers and strings: none is a 5xx, and all databases answer alike."""
+"""Hostile bodies, addresses, headers and strings get the same answers on every database."""
 
 import json
 import uuid
@@ -14,13 +14,13 @@ from app.data.base import Base, db
 from support.api import API, PASSWORD, bearer, error, variant
 
 JSON = "application/json"
-SHORTER = {"nul": "correct", "len-72-73": "z" * 72}  # by case: what must not log in, where the whole password does
-NOT_TEXT = "\ud800", "\udc00", "\ud83d", "\ude00", "\udfff"  # what stands in the catalogue of halves of pairs
+SHORTER = {"nul": "correct", "len-72-73": "z" * 72}  # case → a shorter password that must not log in
+NOT_TEXT = "\ud800", "\udc00", "\ud83d", "\ude00", "\udfff"  # the lone surrogates of the catalogue
 
 
 @pytest.fixture(scope="module")
 def world(migrated):
-    """One for all cases: none of them may leave a trace that another could stumble over."""
+    """One world for all cases, so each case must clean up after itself."""
     app = variant(migrated, LOGIN_ATTEMPTS=10_000)
     yield World(app)
     with app.app_context():
@@ -32,12 +32,12 @@ def world(migrated):
 
 
 def post(world, path, body, caller="nobody"):
-    """Escapes and all: halves of surrogate pairs can be written, though they are no text."""
+    """Send JSON with escapes, which can also contain lone surrogates."""
     return world.send("POST", f"{API}/{path}", caller=caller, data=json.dumps(body), content_type=JSON)
 
 
 def assert_refused(response, text):
-    """400 where it is no text at all, else 422."""
+    """Assert 400 for a text with lone surrogates, else 422."""
     is_text = not any(half in text for half in NOT_TEXT)
     assert error(response) == ((422, "validation_failed") if is_text else (400, "bad_request"))
 
@@ -45,7 +45,7 @@ def assert_refused(response, text):
 class TestBodies:
     @pytest.mark.parametrize("case", cases("bodies"))
     def test_is_answered_as_it_should(self, world, case):
-        """With the status that the catalogue asks for; what is taken is there, and stays as it is."""
+        """A body gets the catalogue's status, and an accepted item is stored as sent."""
         known = world.numbered()
         body = content(case["body"], known)
 
@@ -71,7 +71,7 @@ class TestBodies:
 class TestAddresses:
     @pytest.mark.parametrize("case", cases("urls"))
     def test_is_answered_as_it_should(self, world, case):
-        """Paths, queries, methods and headers."""
+        """A path, query, method or header gets the status of the catalogue."""
         known = world.numbered()
         path, _, query = expand(case["path"], known).partition("?")
         body = {"json": json.loads(expand(json.dumps(case["body"]), known))} if "body" in case else {}
@@ -93,7 +93,7 @@ class TestAddresses:
 
 @contextmanager
 def registered(world, username):
-    """The user of that name, for as long as the block."""
+    """A user with that name, who is deleted after the block."""
     response = post(world, "auth/register", {"username": username, "password": PASSWORD})
     assert response.status_code == 201, response.text[:300]
     yield response.json["user"]
@@ -108,7 +108,7 @@ def status_of_login(world, username, password=PASSWORD):
 class TestUserNames:
     @pytest.mark.parametrize(("text", "verdict"), strings("username"))
     def test_is_taken_or_refused(self, world, text, verdict):
-        """Taken: it comes back in NFKC, and logs in as it was typed.  Refused: it does not log in either."""
+        """An accepted name is stored in NFKC and logs in as typed."""
         if verdict == "reject":
             assert_refused(post(world, "auth/register", {"username": text, "password": PASSWORD}), text)
             assert status_of_login(world, text) in (400, 401, 422)
@@ -118,7 +118,7 @@ class TestUserNames:
             assert status_of_login(world, text) == 200
 
     def test_another_case_is_the_same_name(self, world):
-        """Of `case-upper`: its twin is taken, and either of the two logs in."""
+        """The lower-case form of a registered name is a conflict, and logs in."""
         with registered(world, "ADMIN-CORRECT-HORSE"):
             twin = {"username": "admin-correct-horse", "password": PASSWORD}
 
@@ -129,7 +129,7 @@ class TestUserNames:
 class TestPasswords:
     @pytest.mark.parametrize(("text", "verdict"), strings("password"))
     def test_is_taken_or_refused(self, world, text, verdict, request):
-        """Taken: it logs in, whole and not less than that.  Refused: it is a wrong password of another's, no more."""
+        """Only the whole accepted password logs in; a refused one is a wrong password."""
         username = f"p{world.numbered()['n']}"
         response = post(world, "auth/register", {"username": username, "password": text})
 
@@ -161,7 +161,7 @@ class TestItemNames:
 class TestSearch:
     @pytest.mark.parametrize(("text", "verdict"), strings("search"))
     def test_is_taken_literally_or_refused(self, world, text, verdict):
-        """All that is found contains it, in whatever case; and an item of that very name is found."""
+        """A search finds only names with the text, and the item of that name."""
         new = json.dumps({"name": text, "price": "1.50"})
         made = world.client.post(f"{API}/things", headers=world.headers["user"], data=new, content_type=JSON)
 
@@ -185,8 +185,8 @@ class TestSearch:
 
 
 @pytest.mark.parametrize("kind", ["bodies", "urls", "wire", *FIELDS])
-def test_every_choice_is_made_and_none_is_made_up(kind):
-    """What is left open is decided within what is tolerated, and nothing else is."""
+def test_every_open_case_is_decided(kind):
+    """Exactly the open cases have a decision, and the catalogue allows it."""
     if kind in FIELDS:
         asked = {case["id"]: ["accept", "reject"] for case in CATALOGUE["strings"] if case["expect"][kind] == "either"}
     else:
@@ -196,8 +196,8 @@ def test_every_choice_is_made_and_none_is_made_up(kind):
     assert [name for name in DECIDED[kind] if not set(choices(kind, name)) <= set(asked[name])] == []
 
 
-def test_the_catalogues_are_whole():
-    """Nothing has been left out to make the suite pass."""
+def test_the_catalogues_are_complete():
+    """The catalogues have all of their cases."""
     assert {kind: len(CATALOGUE[kind]) for kind in ("bodies", "urls", "wire", "strings")} == {
         "bodies": 218, "urls": 227, "wire": 29, "strings": 129
     }  # fmt: skip

@@ -1,4 +1,4 @@
-"""The catalogue of hostile bytes, against a real server: what no test client can send."""
+"""Hostile bytes that no test client can send, against a real server."""
 
 import secrets
 import socket
@@ -19,7 +19,7 @@ THREADS = 10
 
 @pytest.fixture(scope="module")
 def server(database, tmp_path_factory):
-    """A server, and a user of it with a token."""
+    """A server, with the token of a user."""
     with (
         fresh_beside(database, tmp_path_factory.mktemp("wire")) as url,
         serving(app=WITH_THINGS, DATABASE_URL=url, APP_ENV="testing") as (port, _process),
@@ -31,7 +31,7 @@ def server(database, tmp_path_factory):
 
 @pytest.mark.parametrize("case", cases("wire"))
 def test_is_answered_as_it_should(server, case):
-    """In time, in the one shape, and to the end; and whoever comes next is served."""
+    """A raw request gets its answer in time, and the next request succeeds."""
     request_id = secrets.token_hex(8)
     began = time.monotonic()
 
@@ -50,15 +50,15 @@ def status_of(client):
     client.settimeout(0)
     try:
         answer = read_all(client)
-    except BlockingIOError:  # it may stay connected, as long as it holds no thread
+    except BlockingIOError:  # still connected, which is allowed if it holds no thread
         return 0
     return parse(answer)[0] if answer else 0
 
 
-def test_who_stalls_keeps_nobody_out(tmp_path):
-    """Each kind in turn, twice as many as there are threads: who comes next waits for a few of their seconds.
+def test_stalled_clients_delay_no_other_for_long(tmp_path):
+    """Stalled clients on all threads delay another request for only a few seconds.
 
-    On one database: they do not get that far.
+    The stalled requests do not reach the database, so one kind of database is enough.
     """
     settings = {"DATABASE_URL": f"sqlite:///{tmp_path / 'stalled.db'}", "APP_ENV": "testing", "THREADS": str(THREADS)}
     kinds = [case for _ in range(2 * THREADS // len(stalls())) for case in stalls()]
@@ -66,13 +66,13 @@ def test_who_stalls_keeps_nobody_out(tmp_path):
         clients = [stack.enter_context(socket.create_connection(("127.0.0.1", port))) for _ in kinds]
         for client, case in zip(clients, kinds, strict=True):
             client.sendall(content(case["raw"], numbered({"token": "x.y.z"})))
-        time.sleep(0.5)  # every thread has taken one
+        time.sleep(0.5)  # every thread holds one
         began = time.monotonic()
         assert parse(send(port, b"GET /health/live HTTP/1.0\r\n\r\n", timeout=60))[0] == 200
         waited = time.monotonic() - began
-        time.sleep(3)  # some that came before have their last second still
+        time.sleep(3)  # until the last stalled clients time out
         answers = [(case["id"], status_of(client)) for client, case in zip(clients, kinds, strict=True)]
 
     assert set(answers) == {(case["id"], *statuses("wire", case)) for case in stalls()}
-    assert 0.4 < waited < 6  # less, and they would not have been in the way
+    assert 0.4 < waited < 6  # shorter would mean that the stalled clients held no thread
     assert "Traceback" not in secrets_in_logs.LOGS[-1]

@@ -1,6 +1,7 @@
-"""Requests made of the API document by Schemathesis: every answer is one that the document promises.
+"""Schemathesis generates requests from openapi.json and checks the answers against it.
 
-`FUZZ_EXAMPLES` says how many for each operation, kind of caller, and good or bad; without it few, always the same.
+`FUZZ_EXAMPLES` sets the number of requests per operation, caller and validity. By default it sends five.
+The requests are the same in each run.
 """
 
 import json
@@ -32,13 +33,13 @@ OPERATIONS = [
     (method, path) for path, operations in DOCUMENT["paths"].items() for method in operations if method != "parameters"
 ]
 MODES = schemathesis.GenerationMode
-# Their rules are no pattern: letters of any script after NFKC, passwords that everybody tries, what we have signed.
+# A schema cannot express the rules of these fields: letters after NFKC, common passwords, signed cursors.
 BEYOND_A_SCHEMA = {"username", "password", "new_password", "cursor"}
 
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory):
-    """An application over a database of its own: what is made up here is nobody else's."""
+    """An application on a separate database, because the requests change everything."""
     with fresh_database("sqlite", tmp_path_factory.mktemp("schemathesis")) as url, migrated_app(url) as app:
         yield app
 
@@ -49,7 +50,7 @@ def described(served):
 
 
 def somebody(app):
-    """A new administrator each time: the case before may have logged the last one out, or deleted them."""
+    """A new administrator, because the previous case may have deleted the last one."""
     client, name = app.test_client(), f"admin{next(_names)}"
     sign_up(client, name)
     make_admin(app, name)
@@ -57,14 +58,14 @@ def somebody(app):
 
 
 def can_be_bad(method, path):
-    """Whether there is a body, or a parameter that is not any text."""
+    """Whether the operation has a body, or a parameter outside the header."""
     operation = DOCUMENT["paths"][path][method]
     parameters = [*operation.get("parameters", ()), *DOCUMENT["paths"][path].get("parameters", ())]
     return "requestBody" in operation or any(parameter["in"] != "header" for parameter in parameters)
 
 
 def ask_and_hold(app, operation, caller, mode):
-    """Ask as generated, and hold the answer against the document."""
+    """Send the generated requests, and check the answers against the document."""
     is_refresh = any("refreshToken" in way for way in operation.definition.raw.get("security", ()))
 
     @QUIET
@@ -87,13 +88,13 @@ def ask_and_hold(app, operation, caller, mode):
 
 @pytest.mark.parametrize("caller", ["nobody", "admin"])
 @pytest.mark.parametrize(("method", "path"), OPERATIONS)
-def test_what_is_good_is_taken(served, described, method, path, caller):
-    """No crash, and no status, header or body beside the document; only what no schema can say is refused."""
+def test_valid_requests(served, described, method, path, caller):
+    """A valid request gets a documented answer; only rules beyond a schema refuse it."""
     ask_and_hold(served, described[path][method], caller, MODES.POSITIVE)
 
 
 @pytest.mark.parametrize("caller", ["nobody", "admin"])
 @pytest.mark.parametrize(("method", "path"), [names for names in OPERATIONS if can_be_bad(*names)])
-def test_what_is_bad_is_refused(served, described, method, path, caller):
-    """With an error that the document promises."""
+def test_invalid_requests(served, described, method, path, caller):
+    """An invalid request gets a documented error."""
     ask_and_hold(served, described[path][method], caller, MODES.NEGATIVE)

@@ -1,4 +1,4 @@
-"""A TypeScript client, generated from openapi.json: it compiles, and does what docs/clients.md says."""
+"""The TypeScript client that is generated from openapi.json, and the code of docs/clients.md."""
 
 import re
 
@@ -9,7 +9,7 @@ from support.typescript import SOURCES, run, tool, walk
 
 
 def test_tokens_are_renewed_once(built, tmp_path):
-    """By header and by cookies, with many requests at once, and where there is no grace for a second refresh."""
+    """Parallel requests refresh an expired token once, by header and by cookies."""
     settings = {"JWT_ACCESS_TOKEN_EXPIRES": "4", "JWT_LEEWAY": "0", "REFRESH_GRACE": "0"}
     url = f"sqlite:///{tmp_path / 'x.db'}"
     with serving(DATABASE_URL=url, APP_ENV="testing", **settings) as (port, _process):
@@ -19,7 +19,7 @@ def test_tokens_are_renewed_once(built, tmp_path):
 
 
 def test_wrong_calls_do_not_compile(built):
-    """Each for the reason that stands beside it in refused.ts, and for no other."""
+    """The compiler refuses each call of refused.ts with the expected error."""
     source = (SOURCES / "refused.ts").read_text()
     wrong = {
         (number + 1, code)
@@ -38,13 +38,13 @@ def test_wrong_calls_do_not_compile(built):
 
 
 def test_the_lock_file_names_no_registry():
-    """The packages come from wherever npm is set to get them."""
+    """The lock file has no URL, so npm uses the configured registry."""
     assert '"resolved"' not in (SOURCES / "package-lock.json").read_text()
 
 
 @pytest.mark.parametrize("block", re.findall(r"```ts\n(.*?)```", (ROOT / "docs" / "clients.md").read_text(), re.DOTALL))
-def test_the_page_shows_what_is_tried_here(block):
-    """Whatever TypeScript docs/clients.md has stands like this in a program that is compiled and run."""
+def test_the_page_shows_tested_code(block):
+    """Each TypeScript block of docs/clients.md is part of a tested program."""
     assert any(unindented(block) in unindented(source.read_text()) for source in SOURCES.glob("*.ts"))
 
 

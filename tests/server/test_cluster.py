@@ -1,4 +1,4 @@
-"""Several machines, as deploy/ has them: three servers behind nginx, with deploy/nginx.conf, over one PostgreSQL."""
+"""Three servers behind nginx with deploy/nginx.conf, on one PostgreSQL."""
 
 import json
 import os
@@ -22,7 +22,7 @@ from support.programs import tool
 from support.serving import migrate, wait_until_ready
 
 RECEIVE_TIMEOUT = 5  # of server/clients.py
-numbers = count()  # atomic, as a generator is not: every client takes from it
+numbers = count()  # shared by all clients; atomic, unlike a generator
 
 
 @pytest.fixture(scope="module")
@@ -50,12 +50,12 @@ def cluster(tmp_path_factory):
 
 @contextmanager
 def load(cluster, token, clients=4):
-    """Clients that read and write in turns through nginx until the block ends; what they have sent, and what came."""
+    """Clients that read and write in turns through nginx until the block ends.  Yields the list of their answers."""
     over, answers = Event(), []
 
     def go_on(number):
         with closing(cluster.client(10 + number)) as client:
-            while not over.wait(0.2):  # who starts needs the cores, too
+            while not over.wait(0.2):  # leaves CPU time to servers that start
                 name = f"Thing {next(numbers)}"
                 for method, path, body in (("GET", f"{API}/users/me", None), ("POST", f"{API}/things", thing(name))):
                     try:
@@ -88,7 +88,7 @@ def names_in(url):
 
 
 def test_a_logout_is_known_everywhere(cluster):
-    """Ended on one server, a session is dead on all at the very next request."""
+    """A session that ended on one server is invalid on all servers."""
     tokens = cluster.sign_up("ada")
     token = bearer(tokens["access_token"])
     assert [cluster.direct(n, "GET", f"{API}/users/me", **token)[0] for n in range(3)] == [200] * 3
@@ -113,7 +113,7 @@ def at_once(calls):
 
 
 def test_failed_logins_have_one_count(cluster):
-    """Of twelve guesses at once, spread over three servers, five are tried."""
+    """Of twelve parallel guesses at three servers, five are checked."""
     wrong = {"username": "nobody", "password": "wrong password"}
 
     answers = at_once([lambda n=n: cluster.direct(n % 3, "POST", f"{API}/auth/login", wrong) for n in range(12)])
@@ -122,7 +122,7 @@ def test_failed_logins_have_one_count(cluster):
 
 
 def test_a_refresh_race_over_three_servers_has_one_winner(cluster):
-    """Sixteen at once get the same successor."""
+    """Sixteen parallel refreshes at three servers get the same successor."""
     refresh = bearer(cluster.sign_up("grace")["refresh_token"])
 
     answers = at_once([lambda n=n: cluster.direct(n % 3, "POST", f"{API}/auth/refresh", **refresh) for n in range(16)])
@@ -131,8 +131,8 @@ def test_a_refresh_race_over_three_servers_has_one_winner(cluster):
     assert len({claims(body["refresh_token"])["jti"] for _status, body in answers}) == 1
 
 
-def test_nginx_says_who_asks(cluster):
-    """The address is the client's, whatever the client says; and what nginx answers itself has our one shape."""
+def test_nginx_passes_the_address_of_the_client(cluster):
+    """The proxy passes the client's address, and its errors have the API's shape."""
     forged = {"X-Forwarded-For": "203.0.113.9", "X-Forwarded-Host": "evil.example"}
     token = bearer(cluster.sign_up("linus")["access_token"])
     with closing(cluster.client(9)) as client:
@@ -143,7 +143,7 @@ def test_nginx_says_who_asks(cluster):
 
     _status, listed = cluster.through_nginx("GET", f"{API}/auth/sessions", **token)
     assert {session["ip_address"] for session in listed["sessions"]} == {"127.0.0.1", "127.0.0.9"}
-    assert {status for status, _answer in empty} == {422, 429}  # one hash too many for one address
+    assert {status for status, _answer in empty} == {422, 429}  # too many password requests from one address
     refusal = {"error": "too_many_attempts", "message": "Too many requests. Try again later.", "status": 429}
     assert empty[-1] == (429, refusal | {"request_id": "me-1"})
     assert (large[0], large[1]["error"]) == (413, "payload_too_large")
@@ -164,7 +164,7 @@ def send_slowly(client):
 
 
 def test_a_rolling_restart_loses_nothing(cluster):
-    """Only a POST that meets a closing port fails, as 503 `unavailable`, at most once a stop."""
+    """Only a POST that meets the closing port fails, with 503 `unavailable`."""
     token = cluster.sign_up("barbara")["access_token"]
     with load(cluster, token) as answers, closing(cluster.client(8)) as client, ThreadPoolExecutor(1) as pool:
         slow = pool.submit(send_slowly, client)
@@ -181,11 +181,11 @@ def test_a_rolling_restart_loses_nothing(cluster):
     assert written <= names_in(cluster.url)
     assert len(failed) <= 3, failed
     assert set(failed) <= {("POST", 503, "unavailable")}
-    print(f"rolling restart: {len(answers)} requests, {len(failed)} failed")  # noqa: T201 -- for the curious
+    print(f"rolling restart: {len(answers)} requests, {len(failed)} failed")  # noqa: T201 -- shown by pytest -s
 
 
-def test_a_server_that_dies_takes_no_acknowledged_write_along(cluster):
-    """Last, for it stays dead: what it had in hand fails as `unavailable`, what was answered with 201 is there."""
+def test_a_killed_server_loses_no_acknowledged_write(cluster):
+    """After a server is killed, each acknowledged item exists."""
     token = cluster.sign_up("katherine")["access_token"]
     with load(cluster, token) as answers:
         time.sleep(1)

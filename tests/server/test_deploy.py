@@ -1,6 +1,6 @@
-"""The files of deploy/: what their own tools say of them, and that they agree with the program.
+"""The files of deploy/ pass the checks of their tools and match the program.
 
-No image is built here; what these files start is started in test_cluster.py.
+These tests build no image. test_cluster.py runs the servers with nginx.
 """
 
 import re
@@ -47,13 +47,13 @@ def example():
 
 class TestCompose:
     def test_is_a_compose_file(self):
-        """By the schema of the Compose Specification."""
+        """The file matches the schema of the Compose Specification."""
         checked = run("check-jsonschema", "--builtin-schema", "vendor.compose-spec", DEPLOY / "compose.yaml")
 
         assert checked.returncode == 0, checked.stdout
 
     def test_has_no_secret_and_refuses_without(self):
-        """Each is taken from the environment, by a form that stops where it is not set."""
+        """Every secret comes from the environment, and Compose stops if one is missing."""
         text = (DEPLOY / "compose.yaml").read_text()
 
         for name in ("POSTGRES_PASSWORD", "JWT_SECRET_KEY", "TRUSTED_HOSTS", "TLS_DIR"):
@@ -64,7 +64,7 @@ class TestCompose:
                 assert "${" in service["environment"][name]
 
     def test_the_schema_comes_before_the_servers_and_they_before_nginx(self):
-        """One job migrates, and nobody waits for less than its success."""
+        """The servers wait for the migration, and nginx waits for the servers."""
         services = COMPOSE["services"]
         assert services["migrate"]["command"] == ["flask", "db", "upgrade"]
         assert services["migrate"]["depends_on"] == {"db": {"condition": "service_healthy"}}
@@ -72,8 +72,8 @@ class TestCompose:
             assert services[name]["depends_on"] == {"migrate": {"condition": "service_completed_successfully"}}
             assert services["nginx"]["depends_on"][name] == {"condition": "service_healthy"}
 
-    def test_nginx_asks_the_servers_where_they_are(self):
-        """The addresses of one file are those of the other."""
+    def test_nginx_has_the_addresses_of_the_servers(self):
+        """nginx.conf has the addresses of the servers in compose.yaml."""
         fronts = [service["networks"]["front"] for name, service in COMPOSE["services"].items() if name[:3] == "app"]
         asked = re.findall(r"server ([0-9.]+):8000 ", (DEPLOY / "nginx.conf").read_text())
 
@@ -83,14 +83,14 @@ class TestCompose:
 
 class TestKubernetes:
     @pytest.mark.parametrize("path", KUBERNETES, ids=lambda path: path.stem)
-    def test_is_what_the_api_takes(self, path):
-        """By its schemas, with no field that it does not know."""
+    def test_matches_the_schema(self, path):
+        """The file matches the schemas of Kubernetes and has no unknown field."""
         checked = run("kubernetes-validate", "--strict", "--kubernetes-version", "1.34", path)
 
         assert checked.returncode == 0, checked.stderr
 
-    def test_no_pod_may_do_more_than_it_must(self):
-        """Not as root, nothing written outside of /tmp, no capability, no token of the cluster."""
+    def test_pods_have_few_rights(self):
+        """A pod has no root user, capability, cluster token or writable root file system."""
         for pod in pods():
             [container] = pod["containers"]
             assert pod["securityContext"]["runAsNonRoot"]
@@ -100,8 +100,8 @@ class TestKubernetes:
             assert container["securityContext"]["allowPrivilegeEscalation"] is False
             assert container["resources"].keys() == {"requests", "limits"}
 
-    def test_whoever_selects_finds_the_pods(self):
-        """Service, budget and deployment select the labels that the pods have, and the job's pod is none of them."""
+    def test_selectors_match_the_pods(self):
+        """Service, budget and deployment select the server pods, not the job's pod."""
         found = dict(resources())
         labels = found["Deployment"]["spec"]["template"]["metadata"]["labels"]
 
@@ -111,7 +111,7 @@ class TestKubernetes:
         assert found["Job"]["spec"]["template"]["metadata"]["labels"] != labels
 
     def test_a_pod_has_time_to_stop(self):
-        """It serves on until nobody sends to it, and then finishes what it has begun."""
+        """The grace period covers preStop plus 30 s, and probes send a trusted host."""
         [pod] = [pod for pod in pods() if "terminationGracePeriodSeconds" in pod]
         [container] = pod["containers"]
         sleep = int(container["lifecycle"]["preStop"]["exec"]["command"][1])
@@ -124,13 +124,13 @@ class TestKubernetes:
 
 class TestDockerfile:
     def test_has_no_known_fault(self):
-        """By hadolint."""
+        """The linter hadolint finds nothing."""
         checked = run("hadolint", DEPLOY / "Dockerfile")
 
         assert (checked.returncode, checked.stdout) == (0, "")
 
     def test_copies_all_that_the_program_needs_and_nothing_else(self, tmp_path):
-        """With those files alone, and nothing that .dockerignore keeps away, the command of the image would start."""
+        """The image's command starts with exactly the files that .dockerignore allows."""
         text = (DEPLOY / "Dockerfile").read_text()
         copied = [name for names in re.findall(r"^COPY (?!--)(.+) \S+$", text, re.MULTILINE) for name in names.split()]
         allowed = [line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")]
@@ -149,7 +149,7 @@ class TestDockerfile:
 
     @pytest.mark.parametrize("secret", [".env", "instance/jwt_secret_key", ".git/config", "deploy/tls/privkey.pem"])
     def test_no_secret_comes_near_it(self, secret):
-        """All is ignored but what is named, and no name is a pattern of more."""
+        """.dockerignore excludes every file that can contain a secret."""
         lines = (ROOT / ".dockerignore").read_text().splitlines()
 
         assert "*" in lines
@@ -159,20 +159,20 @@ class TestDockerfile:
 class TestSystemd:
     @pytest.fixture
     def units(self, tmp_path):
-        """As they would be installed, but over this checkout: systemd wants to see the commands."""
+        """The units with the paths of this checkout.  systemd checks that the commands exist."""
         for path in UNITS:
             text = path.read_text().replace("/opt/latchkey/.venv/bin", str(BIN)).replace("/opt/latchkey", str(ROOT))
             (tmp_path / path.name).write_text(text)
         return [tmp_path / path.name for path in UNITS]
 
     def test_are_units(self, units):
-        """By systemd itself, and not a word about them."""
+        """Each unit passes `systemd-analyze verify` without a warning."""
         checked = run("systemd-analyze", "verify", "--man=no", *units)
 
         assert (checked.returncode, checked.stderr) == (0, "")
 
     def test_are_locked_in(self, units):
-        """What systemd calls exposure is 2 of 10 at most."""
+        """`systemd-analyze security` rates each service at 2 of 10 or less."""
         for unit in units:
             if unit.suffix == ".service":
                 checked = run("systemd-analyze", "security", "--offline=true", "--no-pager", "--threshold=20", unit)
@@ -189,14 +189,14 @@ class TestSystemd:
     ],
 )
 def test_settings_are_ours(given):
-    """Every variable is a setting of config.py, and a secret has no value in any file."""
+    """Every variable is a setting of config.py, and no file contains a secret."""
     assert given.keys() <= SETTINGS | {"APP_ENV"}
     assert all(given[name] == "" or "${" in given[name] for name in given.keys() & SECRETS)
     assert given.get("APP_ENV", "production") == "production"
 
 
-def test_the_largest_body_is_one_number():
-    """A proxy refuses what the application would."""
+def test_the_body_limit_is_the_same():
+    """The proxy has the body limit of the application."""
     assert f"client_max_body_size {Config.MAX_CONTENT_LENGTH // 1024}k;" in (DEPLOY / "nginx.conf").read_text()
 
 
@@ -206,7 +206,7 @@ def test_nginx_does_not_compress():
 
 
 def test_no_path_of_a_unit_is_missing():
-    """What a unit reads has an example, and what it runs is there."""
+    """The environment file of the unit has an example, and its documentation exists."""
     text = (DEPLOY / "systemd" / "latchkey.service").read_text()
 
     assert (DEPLOY / "systemd" / f"{Path(re.search(r'EnvironmentFile=(.+)', text)[1]).name}.example").is_file()

@@ -1,4 +1,4 @@
-"""The numbers of several workers are one, at an address of their own."""
+"""Metrics of several workers on their own port, and traces without a collector."""
 
 import os
 import signal
@@ -15,7 +15,7 @@ from support import secrets_in_logs
 from support.exposition import read
 from support.serving import BIN, ROOT, environment, free_port, parse, send, serving
 
-WAIT = 30  # seconds for a worker to take another's place, on a busy machine
+WAIT = 30  # seconds until a worker replaces another one on a busy machine
 LIVE = ("latchkey_requests_total", ("method", "GET"), ("route", "/health/live"), ("status", "200"))
 
 
@@ -37,7 +37,7 @@ def wait_for(condition):
 
 
 def folders():
-    return set(Path("/dev/shm").glob("latchkey-metrics-*"))  # noqa: S108 -- where server/metrics.py makes them
+    return set(Path("/dev/shm").glob("latchkey-metrics-*"))  # noqa: S108 -- server/metrics.py creates them there
 
 
 def folder_of(worker):
@@ -45,10 +45,10 @@ def folder_of(worker):
     return next(Path(word).parent for word in settings if "latchkey-metrics-" in word)
 
 
-@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="the workers are looked for in /proc")
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="finds the workers in /proc")
 @pytest.mark.parametrize("workers", [1, 3])
-def test_they_add_up(tmp_path, workers):
-    """Whichever worker is asked; a dead one's counts stay, what it was busy with goes, and no file is left over."""
+def test_workers_add_up(tmp_path, workers):
+    """Every worker reports the sum, and counters survive a dead worker and a reload."""
     metrics_port = free_port()
     settings = {"WEB_CONCURRENCY": str(workers), "METRICS_PORT": str(metrics_port), "LOG_FORMAT": "json"}
 
@@ -84,7 +84,7 @@ def test_they_add_up(tmp_path, workers):
 
 @pytest.mark.parametrize("by", ["somebody else", "the service"])
 def test_a_port_that_is_taken_stops_gunicorn_at_once(tmp_path, by):
-    """One line that names the setting, no worker, and no folder left over."""
+    """The start fails with a line that names METRICS_PORT, and leaves no folder."""
     before = folders()
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -104,8 +104,8 @@ def test_a_port_that_is_taken_stops_gunicorn_at_once(tmp_path, by):
     assert folders() <= before
 
 
-def test_a_collector_that_is_away_costs_nothing_but_the_traces(tmp_path):
-    """The service answers, and stops in time: what is left to send is tried for as long as OpenTelemetry is told."""
+def test_the_service_runs_without_a_collector(tmp_path):
+    """Without a collector the service answers and stops in time."""
     collector = {"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{free_port()}", "OTEL_EXPORTER_OTLP_TIMEOUT": "1"}
     settings = {"TRACES": "true", **collector}
     with serving(DATABASE_URL=f"sqlite:///{tmp_path / 'x.db'}", APP_ENV="testing", **settings) as (port, process):

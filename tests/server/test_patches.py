@@ -1,4 +1,4 @@
-"""The patches of gunicorn are listed in docs/operations.md, each with its version and reason."""
+"""docs/operations.md lists every patch of gunicorn with its version and reason."""
 
 import ast
 import re
@@ -12,7 +12,7 @@ SOURCES = [ROOT / "gunicorn.conf.py", *sorted((ROOT / "server").glob("*.py"))]
 
 
 def patched_names(path):
-    """Attributes of gunicorn or its arbiter that the file assigns, and methods of its classes that it overrides."""
+    """The attributes of gunicorn that the file assigns, and the methods that it overrides."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Assign | ast.AugAssign):
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
@@ -40,7 +40,7 @@ def rows():
 
 
 def test_every_patch_is_in_the_table():
-    """The table names what the sources patch, and nothing else."""
+    """The table lists exactly the patches of the sources."""
     patched = {name for path in SOURCES for name in patched_names(path)}
 
     assert "gunicorn.util.write_error" in patched
@@ -48,11 +48,11 @@ def test_every_patch_is_in_the_table():
 
 
 def test_every_patch_was_checked_with_this_gunicorn():
-    """An upgrade of gunicorn fails here until somebody has read each patch again."""
+    """Every row has the installed version, so an upgrade forces a review."""
     assert {row[2] for row in rows()} == {version("gunicorn")}
 
 
-def test_every_place_exists():
+def test_every_function_exists():
     """The second column names a file and a function or class in it."""
     for _name, place, *_rest in rows():
         file, names = re.fullmatch(r"`(\S+):(\S+)`", place).groups()

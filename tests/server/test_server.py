@@ -1,4 +1,4 @@
-"""The program as it is deployed: gunicorn, its own processes, real sockets."""
+"""The service under gunicorn, with real processes and sockets."""
 
 import os
 import re
@@ -38,14 +38,14 @@ from support.serving import (
 
 
 def wait_for(condition):
-    """For half a minute at most; whoever is cut off by a reload asks again."""
+    """Wait up to 30 s.  Ignores connections that a reload cuts off."""
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
         with suppress(OSError):
             if condition():
                 return
         time.sleep(0.05)
-    pytest.fail("it does not happen")
+    pytest.fail("the condition did not become true")
 
 
 def children(process):
@@ -70,7 +70,7 @@ CHUNKED += b"Transfer-Encoding: chunked\r\n\r\n"
     [
         (b"nonsense\r\n\r\n", 400, "bad_request"),
         (b"GET / HTTP/9.9\r\nHost: a\r\n\r\n", 400, "bad_request"),
-        # The line is logged, and all that is logged is searched for tokens at the end (secrets_in_logs.py).
+        # gunicorn logs this line; secrets_in_logs.py searches all logs for tokens at the end.
         (b"GET /?jwt=eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.c2lnbmF0dXJlLW9 HTTP/9.9\r\n\r\n", 400, "bad_request"),
         (b"GET / HTTP/1.1\r\nHost: a\r\n: x\r\n\r\n", 400, "bad_request"),
         (b"GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: xchunked\r\n\r\n", 400, "bad_request"),
@@ -84,8 +84,8 @@ CHUNKED += b"Transfer-Encoding: chunked\r\n\r\n"
         (b"GET /nowhere HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", 404, "not_found"),
     ],
 )
-def test_whatever_is_refused_has_the_one_shape(port, request_bytes, status, code):
-    """What gunicorn refuses before the application sees it looks like what the application refuses."""
+def test_every_refusal_has_the_same_shape(port, request_bytes, status, code):
+    """Errors of gunicorn have the shape and headers of the application's errors."""
     got, headers, body = parse(send(port, request_bytes))
 
     assert (got, body["error"], body["status"]) == (status, code, status)
@@ -96,8 +96,8 @@ def test_whatever_is_refused_has_the_one_shape(port, request_bytes, status, code
     assert headers["X-Content-Type-Options"] == "nosniff"
 
 
-def test_a_client_that_does_not_hang_up_keeps_nobody_waiting(port):
-    """It has two seconds to take its answer, and others are served meanwhile; it finds the end of the answer, too."""
+def test_a_client_that_does_not_hang_up_delays_no_other(port):
+    """Clients that do not hang up get their answers and delay no other client."""
     with ExitStack() as stack:
         clients = [stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=15)) for _ in range(80)]
         for client in clients:
@@ -113,7 +113,7 @@ def test_a_client_that_does_not_hang_up_keeps_nobody_waiting(port):
 
 
 def test_a_client_that_stops_sending_loses_its_thread(port):
-    """A body that never comes is a 408 after five seconds, and nobody else waits for it."""
+    """A missing body is a 408 after five seconds and delays no other client."""
     stalled = (
         b"POST /api/v1/auth/login HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 90\r\n\r\n{"
     )
@@ -131,15 +131,15 @@ def test_a_client_that_stops_sending_loses_its_thread(port):
     assert parse(answer)[2]["error"] == "request_timeout"
 
 
-@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="only Linux bounds how long a client takes")
-def test_a_client_that_stops_taking_loses_its_thread(tmp_path):
-    """The script of /docs is larger than what the kernel keeps for a client: as many as there are threads get it."""
+@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="only Linux limits the time to read an answer")
+def test_a_client_that_stops_reading_loses_its_thread(tmp_path):
+    """Clients that stop reading a large answer do not occupy all threads."""
     settings = {"DATABASE_URL": f"sqlite:///{tmp_path / 'x.db'}", "APP_ENV": "testing", "THREADS": "16"}
     with serving(root=hasty_copy(tmp_path), **settings) as (port, _process), ExitStack() as stack:
         for _ in range(16):
             client = stack.enter_context(socket.socket())
             client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 536)  # as on a network, not as on one machine
+            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 536)  # the size on a network
             client.connect(("127.0.0.1", port))
             client.sendall(b"GET /docs/swagger-ui-bundle.js HTTP/1.1\r\nHost: a\r\n\r\n")
         time.sleep(1)
@@ -150,9 +150,9 @@ def test_a_client_that_stops_taking_loses_its_thread(tmp_path):
 
 
 def test_three_workers_have_one_count(app, database):
-    """Of 80 wrong logins at once, over three workers, exactly five are tried; the others are told when to come.
+    """Of 80 parallel wrong logins at three workers, exactly five are checked.
 
-    A busy machine turns some of the others away before they are counted.
+    On a busy machine, some of the others get 503 before they are counted.
     """
     wrong = {"username": "grace", "password": "wrong password"}
     with serving(DATABASE_URL=database, APP_ENV="testing", WEB_CONCURRENCY="3") as (port, _process):
@@ -172,7 +172,7 @@ def test_three_workers_have_one_count(app, database):
 
 
 def test_keys_change_under_a_running_server(tmp_path):
-    """A reload brings the new key, and a key set that is broken then leaves the workers of before alone."""
+    """A reload loads a new key; with a broken key set the previous keys stay."""
     path = tmp_path / "keys.json"
     first, _signs = generate_key(path, "EdDSA", utcnow())
     body = {"username": "grace", "password": PASSWORD}
@@ -190,28 +190,28 @@ def test_keys_change_under_a_running_server(tmp_path):
         second, _signs = generate_key(path, "ES256", utcnow())
         activate_key(path, second)
         process.send_signal(signal.SIGHUP)
-        wait_for(lambda: signs() == second)  # the worker of before may sign so, too: it looks at the file by itself
+        wait_for(lambda: signs() == second)  # the old worker may do so too, because it reads the changed file
         wait_for(lambda: len(children(process)) == 1 and children(process) != before)
 
         [worker] = children(process)
         path.write_text("{")
         process.send_signal(signal.SIGHUP)
-        wait_for(lambda: len(children(process)) == 2)  # one that tries whether it could start
-        wait_for(lambda: len(children(process)) == 1)  # it could not
+        wait_for(lambda: len(children(process)) == 2)  # the trial process runs
+        wait_for(lambda: len(children(process)) == 1)  # the trial has failed
         assert children(process) == [worker]
         assert signs() == second
 
         os.kill(int(worker), signal.SIGKILL)
         wait_until_ready(process, port)
-        assert signs() == second  # the one that took its place has the keys of before, too
+        assert signs() == second  # the replacement has the previous keys
 
     log = secrets_in_logs.LOGS[-1]
     assert "Not reloaded; the old workers continue: latchkey cannot start: JWT_KEYSET: is malformed" in log
     assert "Traceback" not in log
 
 
-def test_a_reload_reads_everything_anew(tmp_path):
-    """The `.env`, the settings of gunicorn and the program, not what the master has met of them before."""
+def test_a_reload_reads_everything_again(tmp_path):
+    """A reload reads `.env`, the settings of gunicorn and the code again."""
     folder = copy_of_the_project(tmp_path)
     own = folder / "server" / "clients.py"
     settings = {"DATABASE_URL": f"sqlite:///{tmp_path / 'x.db'}", "APP_ENV": "development", "WEB_CONCURRENCY": None}
@@ -240,8 +240,8 @@ def test_a_reload_reads_everything_anew(tmp_path):
     assert "The installed libraries have changed since the start" in secrets_in_logs.LOGS[-1]
 
 
-def test_a_worker_imports_little_but_the_program():
-    """The master has imported the libraries for all, and nothing of ours, which a reload reads anew."""
+def test_a_worker_imports_few_libraries():
+    """The master has imported nearly all libraries, but no module of app."""
     program = """
 import runpy, sys
 
@@ -260,20 +260,20 @@ print(len(ours), len(added) - len(ours))
     )  # fmt: skip
     ours, others = map(int, run.stdout.split())
 
-    assert ours >= len(list((ROOT / "app").rglob("*.py"))) - 2  # metrics and traces are loaded where asked for
+    assert ours >= len(list((ROOT / "app").rglob("*.py"))) - 2  # without metrics and traces, which are optional
     assert others < 50  # of some 900
 
 
 @pytest.mark.parametrize("request_bytes", [b"GET /health/live HTTP/1.0\r\n\r\n", b"nonsense\r\n\r\n"])
 def test_no_answer_tells_a_version(port, request_bytes):
-    """Of the server or of what it is made with."""
+    """No header names the version of gunicorn, Python, Werkzeug or Flask."""
     head = send(port, request_bytes).partition(b"\r\n\r\n")[0]
 
     assert re.search(rb"(gunicorn|python|werkzeug|flask)/?[0-9. ]+", head, re.IGNORECASE) is None
 
 
 def test_bad_settings_stop_gunicorn_at_once():
-    """Production without a key does not start: one line that names the setting, and no worker that starts for ever."""
+    """Without a key, production exits with one line that names the setting."""
     env = environment(APP_ENV="production", JWT_SECRET_KEY="", PORT=str(free_port()))
 
     run = subprocess.run(

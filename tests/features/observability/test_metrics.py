@@ -1,4 +1,4 @@
-"""The numbers for Prometheus: what they count, and that nobody sees them who should not."""
+"""The values of the metrics, and the port that serves them."""
 
 import os
 import socket
@@ -39,7 +39,7 @@ def visitor(watched):
 
 @pytest.fixture
 def value(watched):
-    """A number of now; none, where there is none yet."""
+    """Returns the current value of a metric, or None."""
 
     def value(name, **labels):
         samples = read(watched.extensions["metrics"].text().decode())
@@ -49,8 +49,8 @@ def value(watched):
 
 
 class TestRequests:
-    def test_are_counted_by_the_rule_of_their_route(self, visitor, value):
-        """Never by their path: of those there are as many as somebody cares to think up."""
+    def test_are_counted_by_route(self, visitor, value):
+        """Requests are counted by route, because a client can invent any number of paths."""
         for number in range(1, 4):
             visitor.get(f"{API}/users/{number}")
             visitor.get(f"/nowhere/{number}")
@@ -62,14 +62,14 @@ class TestRequests:
         assert 0 < value("request_seconds_sum", route=rule) < 60
         assert value("request_seconds_bucket", route=rule, le="+Inf") == 3
 
-    def test_a_method_that_somebody_made_up_is_no_label(self, visitor, value):
-        """Or anybody could fill the memory."""
+    def test_an_unknown_method_adds_no_label(self, visitor, value):
+        """An unknown method is counted as `other`, so that it adds no label."""
         visitor.open("/health/live", method="BREW")
 
         assert value("requests_total", method="other", route="none", status="405") == 1
 
     def test_a_crash_is_counted(self, watched, visitor, value, monkeypatch):
-        """As the 500 that it is."""
+        """A crash is counted as a 500."""
         monkeypatch.setitem(watched.view_functions, "system.show_index", lambda: 1 / 0)
         visitor.get("/")
 
@@ -78,7 +78,7 @@ class TestRequests:
 
 class TestOutcomes:
     def test_of_logins(self, visitor, value):
-        """Each is there from the beginning, or a rate would miss the first."""
+        """Every outcome of logins starts at 0 and is counted."""
         assert [value("logins_total", outcome=outcome) for outcome in ("success", "wrong", "locked")] == [0, 0, 0]
         sign_up(visitor, "grace")
         for password in [PASSWORD, *["wrong password"] * 7]:
@@ -87,7 +87,7 @@ class TestOutcomes:
         assert [value("logins_total", outcome=outcome) for outcome in ("success", "wrong", "locked")] == [1, 5, 2]
 
     def test_of_refreshes(self, visitor, value):
-        """Rotated, resent within the grace, and reused after it."""
+        """A refresh counts as rotated, resent within the grace, or reused after it."""
         user = sign_up(visitor, "grace")
         refresh(visitor, user.refresh_token)
         refresh(visitor, user.refresh_token)
@@ -98,21 +98,21 @@ class TestOutcomes:
         assert [value("refreshes_total", outcome=outcome) for outcome in outcomes] == [1, 1, 1]
 
     def test_of_another_application_are_its_own(self, client, user, value):
-        """Two in one process do not hear each other."""
+        """An application does not count the events of another one in its process."""
         refresh(client, user.refresh_token)
 
         assert value("refreshes_total", outcome="rotated") == 0
 
 
 def slots(app):
-    """How many passwords it hashes at a time."""
+    """The number of passwords that it hashes at the same time."""
     return max(1, gate.cores() // app.config["WEB_CONCURRENCY"])
 
 
 class TestLoad:
     @contextmanager
     def hashing(self, watched, value, *, running, waiting=0):
-        """Jobs that do not end before the block does, so many of which run and wait."""
+        """Jobs that last until the block ends: `running` of them run, `waiting` wait."""
         end, passwords = Event(), watched.extensions["passwords"].gate
         threads = [Thread(target=passwords.run, args=(end.wait, 60)) for _ in range(running + waiting)]
         for thread in threads:
@@ -131,15 +131,15 @@ class TestLoad:
                 thread.join()
 
     def test_hashes_that_run_and_wait(self, watched, value):
-        """The rest of what this machine can do at once waits."""
+        """Running and waiting hashes are counted, and their limit is exposed."""
         with self.hashing(watched, value, running=slots(watched), waiting=2):
             pass
 
         assert (value("hashes_running"), value("hashes_waiting")) == (0, 0)
         assert value("hashes_limit") == watched.extensions["passwords"].gate.room
 
-    def test_who_gives_up_waits_no_more(self, watched, value, monkeypatch):
-        """Nor does a hash that fails run on."""
+    def test_a_failed_job_is_not_counted(self, watched, value, monkeypatch):
+        """A request that gives up and a failed hash are not counted."""
         passwords = watched.extensions["passwords"].gate
         with self.hashing(watched, value, running=slots(watched)), monkeypatch.context() as patch:
             patch.setattr(gate, "WAIT", 0.01)
@@ -151,7 +151,7 @@ class TestLoad:
         assert (value("hashes_running"), value("hashes_waiting")) == (0, 0)
 
     def test_connections(self, watched, value):
-        """Those in use, and how many there may be."""
+        """The connections in use and their limit are exposed."""
         with watched.app_context():
             db.session.execute(text("SELECT 1"))
             assert value("database_connections") == 1
@@ -162,7 +162,7 @@ class TestLoad:
 class TestWorkers:
     @pytest.fixture
     def worker(self, another, monkeypatch, tmp_path):
-        """An application that is one of several workers."""
+        """Returns the application of a worker with the given index."""
         monkeypatch.setattr(values, "ValueClass", values.ValueClass)
         monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
 
@@ -173,7 +173,7 @@ class TestWorkers:
         return worker
 
     def test_add_up(self, worker):
-        """Each is asked for all, also while the next one is only just making its files."""
+        """Every worker reports the sum, also while a new worker has an empty file."""
         first, second = worker(0), worker(1)
         for app in (first, second, second):
             app.test_client().get("/health/live")
@@ -187,8 +187,8 @@ class TestWorkers:
             )
             assert samples["latchkey_request_seconds_count", ("route", "/health/live")] == 3
 
-    def test_count_on_where_the_one_before_stopped(self, worker):
-        """A counter that began anew would be a worker's death to every alert."""
+    def test_continue_the_counters(self, worker):
+        """A replacement worker continues the counters of its predecessor."""
         for _ in range(2):
             app = worker(0)
             app.test_client().get("/health/live")
@@ -205,7 +205,7 @@ class TestWhere:
 
     @pytest.fixture
     def connection(self):
-        """The server's end of a connection, and the port that it came by."""
+        """The server's side of a connection."""
         with (
             socket.create_server(("127.0.0.1", 0)) as listener,
             socket.create_connection(listener.getsockname()),
@@ -213,19 +213,19 @@ class TestWhere:
         ):
             yield accepted
 
-    def test_at_their_own_port(self, another, connection):
-        """There is nothing else, whatever the path."""
+    def test_on_their_own_port(self, another, connection):
+        """The metrics port serves the metrics at every path."""
         visitor = another(METRICS_PORT=connection.getsockname()[1]).test_client()
 
         answer = self.ask(visitor, connection)
         assert answer.content_type.startswith("text/plain")
         assert 'latchkey_info{version="0.1.0"} 1.0' in answer.text
-        with contract.off_the_record():  # this port is not the API's
+        with contract.off_the_record():  # openapi.json does not describe this port
             other = visitor.get(f"{API}/users/me", environ_overrides={"gunicorn.socket": connection})
         assert other.text.startswith("# HELP latchkey_info")
 
     def test_nowhere_else(self, another, connection):
-        """Whatever a client says that it came by, and also where the service listens at a path instead of a port."""
+        """Another port or a Unix socket serves no metrics, whatever the headers say."""
         visitor = another(METRICS_PORT=PORT, TRUSTED_PROXIES=1).test_client()
         pretended = {
             "Host": f"127.0.0.1:{PORT}",
@@ -238,8 +238,8 @@ class TestWhere:
                 assert self.ask(visitor, one, **pretended).status_code == 404
 
     @pytest.mark.programs
-    def test_not_at_all_unless_asked_for(self):
-        """Nor is any package of theirs loaded, or of the traces."""
+    def test_not_loaded_by_default(self):
+        """Without the settings, no package of Prometheus or OpenTelemetry is imported."""
         seen = "import sys, wsgi; print([m for m in sys.modules if m.startswith(('prometheus', 'opentelemetry'))])"
         env = {"PATH": os.environ["PATH"], "APP_ENV": "testing", "FLASK_SKIP_DOTENV": "1"}
         run = subprocess.run(

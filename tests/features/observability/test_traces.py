@@ -1,4 +1,4 @@
-"""Traces: what a span tells, and all that it does not."""
+"""The content of spans, and the secrets that they must not contain."""
 
 import json
 import logging
@@ -20,7 +20,7 @@ KNOWN = {"http.request.method", "http.route", "http.response.status_code", "db.s
 
 @pytest.fixture
 def exported(monkeypatch):
-    """Where the spans go, instead of over the network."""
+    """The exported spans, in memory."""
     memory = InMemorySpanExporter()
     monkeypatch.setattr(traces, "OTLPSpanExporter", lambda: memory)
     monkeypatch.setattr(traces, "BatchSpanProcessor", SimpleSpanProcessor)
@@ -42,7 +42,7 @@ def named(exported, name):
 
 
 def test_a_request_and_its_statements(visitor, exported):
-    """One trace: the request by its route, and in it each statement, with placeholders for all values."""
+    """A request is a span with a child span per statement, without values."""
     user = sign_up(visitor, "grace")
     exported.clear()
     visitor.get(f"{API}/users/{user.id}", headers=user.headers)
@@ -57,7 +57,7 @@ def test_a_request_and_its_statements(visitor, exported):
 
 
 def test_no_secret_is_in_any_span(another, exported):
-    """No token, password, query, name that somebody typed, or value of a statement; not in what goes wrong either."""
+    """No span contains a secret, a typed name or a value, also after errors."""
     visitor = another(
         TRACES=True, JWT_TOKEN_LOCATION=("headers", "query_string"), TRUSTED_HOSTS=("localhost",)
     ).test_client()
@@ -80,8 +80,8 @@ def test_no_secret_is_in_any_span(another, exported):
     assert refused.status.description is None
 
 
-def test_what_goes_wrong_is_marked(traced, visitor, exported, monkeypatch):
-    """A 500 is an error, a refusal is none."""
+def test_errors_are_marked(traced, visitor, exported, monkeypatch):
+    """The span of a 500 is an error; that of a 404 is not."""
     monkeypatch.setitem(traced.view_functions, "system.show_index", lambda: 1 / 0)
     visitor.get("/")
     visitor.get("/nowhere")
@@ -91,8 +91,8 @@ def test_what_goes_wrong_is_marked(traced, visitor, exported, monkeypatch):
     assert refusal.status.status_code is StatusCode.UNSET
 
 
-def test_a_trace_goes_on(visitor, exported):
-    """A caller's `traceparent` is continued (W3C Trace Context); one that is none begins a new trace."""
+def test_traceparent(visitor, exported):
+    """A valid `traceparent` continues a trace (W3C Trace Context); an invalid one does not."""
     visitor.get("/health/live", headers={"traceparent": f"00-{'a' * 32}-{'b' * 16}-01"})
     visitor.get("/health/live", headers={"traceparent": "nonsense"})
 
@@ -102,7 +102,7 @@ def test_a_trace_goes_on(visitor, exported):
 
 
 def test_the_log_line_names_the_trace(visitor, exported, caplog):
-    """Each line that the request caused, those of events too."""
+    """Every log line of a request has its trace id, also those of events."""
     sign_up(visitor, "grace")
 
     [span] = named(exported, f"POST {API}/auth/register")
@@ -112,8 +112,8 @@ def test_the_log_line_names_the_trace(visitor, exported, caplog):
     }
 
 
-def test_a_statement_of_no_request_has_no_span(traced, exported):
-    """Nobody would know what it belongs to."""
+def test_a_statement_outside_a_request_has_no_span(traced, exported):
+    """A statement outside a request has no span."""
     with traced.app_context():
         db.session.execute(text("SELECT 1"))
 
@@ -121,7 +121,7 @@ def test_a_statement_of_no_request_has_no_span(traced, exported):
 
 
 def test_the_service_has_a_name(another, exported, monkeypatch):
-    """Its own, unless the standard's variable gives it another."""
+    """The service name is `latchkey`, unless OTEL_SERVICE_NAME sets another one."""
 
     def name():
         return another(TRACES=True).extensions["tracer_provider"].resource.attributes["service.name"]
@@ -132,7 +132,7 @@ def test_the_service_has_a_name(another, exported, monkeypatch):
 
 
 def test_a_command_is_not_traced(another):
-    """It would wait for the collector at its end."""
+    """A command is not traced, because it would wait for the collector."""
     with click.Context(click.Command("users")):
         app = another(TRACES=True)
 

@@ -1,4 +1,4 @@
-"""The dashboard and the alerts: each number that they ask for is one that there is."""
+"""The dashboard and the alerts match the metrics."""
 
 import json
 import os
@@ -37,7 +37,7 @@ def expressions():
 
 @pytest.fixture(scope="module")
 def exposed():
-    """The labels of each name that /metrics has."""
+    """The labels of each metric that the service exposes."""
     metrics = Metrics()
     metrics.requests.labels("GET", "/", 200).inc()
     metrics.seconds.labels("/").observe(0.1)
@@ -46,24 +46,24 @@ def exposed():
 
 
 @pytest.mark.parametrize("expression", expressions())
-def test_it_asks_for_what_there_is(exposed, expression):
-    """By its name, and by the labels that it has."""
+def test_expressions_use_existing_metrics(exposed, expression):
+    """Each expression uses only existing metrics and labels."""
     for name, conditions in ASKED.findall(expression):
         assert name in exposed
         assert set(LABEL.findall(conditions)) <= exposed[name] | BY_PROMETHEUS
 
 
-def test_what_is_exposed_is_looked_at(exposed):
-    """What nobody looks at need not be counted."""
+def test_every_metric_is_used(exposed):
+    """Every metric is used by the dashboard or an alert."""
     asked = {name for expression in expressions() for name, _conditions in ASKED.findall(expression)}
-    parts = re.compile(r"_(count|sum|created)$")  # of what is asked for by its buckets
+    parts = re.compile(r"_(count|sum|created)$")  # parts of a histogram, which is used by its buckets
 
     assert {name for name in exposed if not parts.search(name)} == asked
 
 
 @pytest.mark.parametrize("rule", rules(), ids=lambda rule: rule["alert"])
-def test_an_alert_says_how_urgent_it_is_and_what_to_do(rule):
-    """And the page has that section."""
+def test_alerts_have_severity_and_runbook(rule):
+    """Each alert has a severity, a summary and a runbook section that exists."""
     assert rule["labels"]["severity"] in ("page", "ticket")
     assert rule["annotations"]["summary"].endswith(".")
     page, _, section = rule["annotations"]["runbook"].partition("#")
@@ -74,7 +74,7 @@ def test_an_alert_says_how_urgent_it_is_and_what_to_do(rule):
 
 @pytest.fixture
 def promtool():
-    """Prometheus' own tool, which knows best; its complaint is the test's."""
+    """Run promtool.  The test fails with its output."""
     tool = shutil.which("promtool")
     if tool is None and not os.environ.get("CI"):
         pytest.skip("no promtool here; CI has it")
@@ -87,13 +87,13 @@ def promtool():
     return promtool
 
 
-def test_prometheus_takes_the_alerts(promtool):
-    """They are in its language."""
+def test_alert_syntax(promtool):
+    """The alerts pass promtool."""
     promtool("check", "rules", ALERTS)
 
 
-def test_prometheus_takes_what_the_dashboard_asks(promtool, tmp_path):
-    """So are these, once Grafana has filled them in."""
+def test_dashboard_syntax(promtool, tmp_path):
+    """The expressions of the dashboard pass promtool."""
     filled = [expression.replace("$__rate_interval", "5m") for expression in drawn()]
     recorded = [{"record": f"panel_{number}", "expr": expression} for number, expression in enumerate(filled)]
     (tmp_path / "rules.yaml").write_text(json.dumps({"groups": [{"name": "panels", "rules": recorded}]}))
@@ -101,6 +101,6 @@ def test_prometheus_takes_what_the_dashboard_asks(promtool, tmp_path):
     promtool("check", "rules", tmp_path / "rules.yaml")
 
 
-def test_the_alerts_sound_when_they_should(promtool):
-    """And are silent when they should not: told as series of numbers, and judged by Prometheus itself."""
+def test_alerts_fire_when_they_should(promtool):
+    """The alerts fire exactly for the series in alerts.yaml that should trigger them."""
     promtool("test", "rules", Path(__file__).parent / "alerts.yaml")

@@ -1,4 +1,4 @@
-"""Keys: how a set is made and changed, what signs and verifies, and what strangers see of it."""
+"""Key sets: the commands, the file, key rotation and the published keys."""
 
 import json
 import stat
@@ -33,13 +33,13 @@ PRIVATE = {"d", "p", "q", "dp", "dq", "qi", "k", "oth"}
 
 @pytest.fixture
 def path(tmp_path):
-    """Where a key set file may be."""
+    """The path of a key set file that does not exist yet."""
     return tmp_path / "keys.json"
 
 
 @pytest.fixture
 def run(path):
-    """`flask keys …`, over that file."""
+    """Runs `flask keys …` with that file."""
     config = TestingConfig()
     config.JWT_KEYSET = str(path)
     runner = create_app(config).test_cli_runner()
@@ -53,7 +53,7 @@ def run(path):
 
 @pytest.fixture
 def keyed(app, another, path, monkeypatch):
-    """An application that signs by the key set, on the database of `app`, and looks at the file at every request."""
+    """An application with a key set, which checks the file at every request."""
     monkeypatch.setattr(keys, "CHECK_EVERY", 0)
     generate_key(path, "EdDSA", utcnow())
     return another(JWT_KEYSET=str(path))
@@ -66,7 +66,7 @@ def add_key(path, algorithm="ES256"):
 class TestCommands:
     @pytest.mark.parametrize("algorithm", KINDS)
     def test_the_first_key_signs(self, run, path, algorithm):
-        """It is made together with its file, which nobody else may read."""
+        """The first generated key signs, and only the owner may read its file."""
         code, kid, _ = run("generate", "--algorithm", algorithm)
 
         assert code == 0
@@ -75,7 +75,7 @@ class TestCommands:
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
     def test_the_next_one_verifies_until_it_is_activated(self, run, path):
-        """And the key that signs cannot be retired."""
+        """A second key verifies until it is activated; a signing key cannot be retired."""
         first = run("generate", "--algorithm", "EdDSA")[1].strip()
         code, second, hint = run("generate", "--algorithm", "ES256")
         second = second.strip()
@@ -90,7 +90,7 @@ class TestCommands:
         assert read_key_set(path).keys.keys() == {second}
 
     def test_lists_them_without_showing_them(self, run, path):
-        """Name, algorithm and role; nothing that is in the file besides."""
+        """`flask keys list` shows kid, algorithm and role, but no secret."""
         signs = run("generate", "--algorithm", "EdDSA")[1].strip()
         verifies = run("generate", "--algorithm", "HS256")[1].strip()
 
@@ -102,8 +102,8 @@ class TestCommands:
         assert not any(secret in listed for secret in secrets)
 
     @pytest.mark.parametrize("command", ["activate", "retire"])
-    def test_a_key_that_is_not_there(self, run, command):
-        """One line, and where to look."""
+    def test_an_unknown_key(self, run, command):
+        """An unknown kid is refused with one line that names `flask keys list`."""
         run("generate", "--algorithm", "EdDSA")
 
         code, _, told = run(command, "nobody")
@@ -111,22 +111,22 @@ class TestCommands:
         assert (code, told.count("\n")) == (1, 1)
         assert "flask keys list" in told
 
-    def test_an_algorithm_that_we_do_not_speak(self, run):
-        """None, for one."""
+    def test_an_unknown_algorithm(self, run):
+        """An unknown algorithm is refused with the list of known ones."""
         code, _, told = run("generate", "--algorithm", "none")
 
         assert code == 2
         assert "EdDSA" in told
 
-    def test_need_a_place(self, runner):
-        """Without JWT_KEYSET there is no file to change."""
+    def test_need_jwt_keyset(self, runner):
+        """Without JWT_KEYSET the commands fail and name the setting."""
         result = runner.invoke(args=["keys", "list"])
 
         assert result.exit_code == 1
         assert "JWT_KEYSET is not set" in result.stderr
 
-    def test_where_nothing_can_be_written(self, tmp_path):
-        """One line that names the file."""
+    def test_an_unwritable_file(self, tmp_path):
+        """If the file cannot be written, the command fails with one line."""
         config = TestingConfig()
         config.JWT_KEYSET = str(tmp_path / "nowhere" / "keys.json")
 
@@ -136,8 +136,8 @@ class TestCommands:
         assert result.stderr.count("\n") == 1
         assert "cannot be written" in result.stderr
 
-    def test_two_at_once_lose_nothing(self, path):
-        """Each change is made to what the one before has left."""
+    def test_parallel_changes(self, path):
+        """Parallel changes lose no key and leave no temporary file."""
         add_key(path)
         with ThreadPoolExecutor(8) as pool:
             kids = set(pool.map(lambda _number: add_key(path, "HS256"), range(16)))
@@ -145,8 +145,8 @@ class TestCommands:
         assert kids < read_key_set(path).keys.keys()
         assert [file.name for file in path.parent.iterdir()] == ["keys.json"]
 
-    def test_those_who_could_read_it_still_can(self, path):
-        """Its owner, its group and its mode stay; and a link goes on leading to it."""
+    def test_a_change_keeps_the_mode(self, path):
+        """A change keeps the mode of the file, and a symbolic link to it."""
         add_key(path)
         path.chmod(0o640)
         link = path.with_name("link.json")
@@ -158,8 +158,8 @@ class TestCommands:
         assert link.is_symlink()
         assert len(read_key_set(path).keys) == 2
 
-    def test_what_was_bad_before_can_be_mended(self, run, path):
-        """A key that is too weak is replaced, activated over and retired; no step asks for what is not there yet."""
+    def test_a_weak_key_can_be_replaced(self, run, path):
+        """A set with a weak key can be repaired with generate, activate and retire."""
         path.touch(mode=0o600)
         path.write_text(json.dumps(document({"kty": "oct", "alg": "HS256", "k": "c2hvcnQ"})))
 
@@ -170,8 +170,8 @@ class TestCommands:
 
         assert read_key_set(path).keys.keys() == {kid.strip()}
 
-    def test_the_secret_may_go_on_signing(self, run, path, app, another, user):
-        """While the set is brought to every machine, nobody signs what some cannot verify yet."""
+    def test_the_secret_may_still_sign(self, run, path, app, another, user):
+        """JWT_SECRET_KEY can sign while the set is copied to every machine."""
         kid = run("generate", "--algorithm", "EdDSA")[1].strip()
         assert run("activate", "secret")[0] == 0
         assert run("list")[1].splitlines()[1] == "secret  HS256  signs (JWT_SECRET_KEY)"
@@ -186,7 +186,7 @@ class TestCommands:
         load_keys(create_app(alone))
 
     def test_a_change_that_fails_leaves_the_file_as_it_was(self, path, monkeypatch):
-        """A full disk in the middle of it, for one."""
+        """A change that fails, such as on a full disk, leaves the file unchanged."""
         add_key(path)
         before = path.read_bytes()
 
@@ -202,7 +202,7 @@ class TestCommands:
 
 
 def document(*changes, **members):
-    """A set of one good key, changed."""
+    """A set of one valid key with the given changes."""
     jwk = KINDS["EdDSA"].generate() | {"kid": "k", "alg": "EdDSA"}
     for change in changes:
         jwk = {name: value for name, value in {**jwk, **change}.items() if value is not None}
@@ -235,7 +235,7 @@ class TestFile:
         ],
     )
     def test_that_cannot_be_used(self, path, content, told):
-        """Says what is wrong, and shows no key."""
+        """An invalid file is refused with its problem, without showing a key."""
         path.touch(mode=0o600)
         path.write_text(content if isinstance(content, str) else json.dumps(content))
 
@@ -246,7 +246,7 @@ class TestFile:
         assert "AAAA" not in str(refusal.value)
 
     def test_that_has_a_short_rsa_key(self, path):
-        """Below 2,048 bits it is no key (RFC 7518 section 3.3)."""
+        """An RSA key below 2,048 bits is refused (RFC 7518 section 3.3)."""
         breakable = rsa.generate_private_key(65537, 1024)  # noqa: S505
         jwk = RSAAlgorithm.to_jwk(breakable, as_dict=True) | {"kid": "k", "alg": "RS256"}
         path.touch(mode=0o600)
@@ -255,8 +255,8 @@ class TestFile:
         with pytest.raises(KeySetError, match="weak key"):
             read_key_set(path)
 
-    def test_that_names_two_keys_alike(self, path):
-        """Nobody could say which one is meant."""
+    def test_that_has_a_kid_twice(self, path):
+        """A set with the same kid twice is refused."""
         one = document()
         path.touch(mode=0o600)
         path.write_text(json.dumps(one | {"keys": one["keys"] * 2}))
@@ -266,7 +266,7 @@ class TestFile:
 
     @pytest.mark.parametrize("mode", [0o604, 0o620, 0o666])
     def test_that_is_open_to_others(self, path, mode):
-        """A key that others may have read is nobody's key."""
+        """A file that others may read or write is refused."""
         add_key(path)
         path.chmod(mode)
 
@@ -275,8 +275,8 @@ class TestFile:
 
     @pytest.mark.programs
     @pytest.mark.parametrize("broken", ["missing", "open", "malformed", "a folder"])
-    def test_that_is_broken_lets_no_server_start(self, path, broken):
-        """One line that names the setting, and what to do."""
+    def test_that_is_broken_stops_the_start(self, path, broken):
+        """With a broken key set, a server exits with one line that names JWT_KEYSET."""
         if broken == "a folder":
             path.mkdir(mode=0o700)
         elif broken != "missing":
@@ -293,7 +293,7 @@ class TestFile:
 
     @pytest.mark.programs
     def test_is_enough_in_production(self, path):
-        """With a key set no JWT_SECRET_KEY is needed."""
+        """With a key set, production starts without JWT_SECRET_KEY."""
         add_key(path)
         env = {"PATH": "/usr/bin:/bin", "APP_ENV": "production", "JWT_KEYSET": str(path)}
 
@@ -304,7 +304,7 @@ class TestFile:
         assert (run.returncode, run.stderr) == (0, "")
 
     def test_no_key_at_all(self):
-        """There is nothing to sign with."""
+        """Without a key set and JWT_SECRET_KEY, the keys do not load."""
         config = TestingConfig()
         config.JWT_SECRET_KEY = ""
 
@@ -312,8 +312,8 @@ class TestFile:
             load_keys(create_app(config))
 
     @pytest.mark.parametrize("breaking", ["{", ""])
-    def test_a_process_that_takes_anothers_place(self, path, caplog, monkeypatch, breaking):
-        """Has what the other one had, where the file is broken by now."""
+    def test_a_replacement_worker(self, path, caplog, monkeypatch, breaking):
+        """A replacement worker uses the last valid key set if the file is broken."""
         kid = add_key(path)
         monkeypatch.setattr(keys, "sound_key_set", path.read_bytes())
         path.write_text(breaking)
@@ -329,8 +329,8 @@ class TestFile:
 
 
 class TestRotation:
-    def test_nobody_is_logged_out_before_the_retirement(self, client, keyed, path, user):
-        """From the secret to a set, from one key to the next: every token goes on, until its own key is gone."""
+    def test_a_token_is_valid_until_its_key_is_retired(self, client, keyed, path, user):
+        """Every token stays valid through rotations until its own key is retired."""
         first = read_key_set(path).signing_kid
         rotating = keyed.test_client()
         assert me(rotating, user.access_token).status_code == 200  # signed with the secret
@@ -354,7 +354,7 @@ class TestRotation:
 
     @pytest.mark.parametrize("breaking", ["write", "open", "remove"])
     def test_a_set_that_breaks_leaves_the_old_keys_in_force(self, keyed, path, user, caplog, breaking):
-        """The log says so once, and when it is whole again the new keys count."""
+        """A broken set is logged once and ignored; a repaired one is used."""
         rotating = keyed.test_client()
         token = log_in(rotating, user.username).access_token
         kept = path.read_text()
@@ -376,8 +376,8 @@ class TestRotation:
         activate_key(path, second)
         assert get_unverified_header(log_in(rotating, user.username).access_token)["kid"] == second
 
-    def test_a_new_name_is_looked_up_at_once(self, app, another, path, user, monkeypatch):
-        """Another worker may have signed with the new key before this one has looked at the file."""
+    def test_an_unknown_kid_is_looked_up_at_once(self, app, another, path, user, monkeypatch):
+        """An unknown kid makes a worker read the file at once."""
         add_key(path)
         one, two = (another(JWT_KEYSET=str(path)) for _ in range(2))
         assert me(two.test_client(), log_in(one.test_client(), user.username).access_token).status_code == 200
@@ -390,7 +390,7 @@ class TestRotation:
         assert me(two.test_client(), token).status_code == 200
 
     def test_a_file_is_not_read_for_every_request(self, keyed, path, user, monkeypatch):
-        """Only where it has changed, and that is looked at every few seconds."""
+        """Between two checks, a request does not look at the file."""
         rotating = keyed.test_client()
         token = log_in(rotating, user.username).access_token
         monkeypatch.setattr(keys, "CHECK_EVERY", 1000)
@@ -400,7 +400,7 @@ class TestRotation:
 
     @pytest.mark.parametrize("algorithm", KINDS)
     def test_a_key_of_each_kind_signs_for_all(self, app, another, path, user, algorithm):
-        """Login, refresh and access work by it; the successor of a refresh token stays the same."""
+        """Login, refresh and access work with each kind of key."""
         add_key(path, algorithm)
         client = another(JWT_KEYSET=str(path)).test_client()
         account = log_in(client, user.username)
@@ -416,11 +416,11 @@ class TestPublicKeys:
     URL = "/.well-known/jwks.json"
 
     def test_a_secret_is_not_among_them(self, client):
-        """Where JWT_SECRET_KEY signs, the list is empty."""
+        """JWT_SECRET_KEY is not published."""
         assert client.get(self.URL).json == {"keys": []}
 
     def test_only_public_members_are_shown(self, keyed, path):
-        """Of every key that verifies, and of no secret."""
+        """The public members of every asymmetric key are published, and nothing else."""
         kids = {kid: algorithm for algorithm in KINDS for kid in [add_key(path, algorithm)]}
 
         shown = keyed.test_client().get(self.URL).json["keys"]
@@ -430,15 +430,15 @@ class TestPublicKeys:
         assert not any(PRIVATE & jwk.keys() for jwk in shown)
         assert {jwk["use"] for jwk in shown} == {"sig"}
 
-    def test_another_state_was_asked_for(self, keyed):
-        """412 in the one shape, and nothing that a cache would keep."""
+    def test_a_wrong_if_match(self, keyed):
+        """A wrong `If-Match` gets 412, which caches must not store."""
         response = keyed.test_client().get(self.URL, headers={"If-Match": '"x"'})
 
         assert error(response) == (412, "precondition_failed")
         assert response.headers["Cache-Control"] == "no-store"
 
-    def test_may_be_kept_for_a_while(self, keyed):
-        """And asked for again by their tag."""
+    def test_may_be_cached(self, keyed):
+        """The keys may be cached for five minutes, and are revalidated by ETag."""
         client = keyed.test_client()
         first = client.get(self.URL)
         assert first.headers["Cache-Control"] == "public, max-age=300"
@@ -450,7 +450,7 @@ class TestPublicKeys:
     @pytest.mark.filterwarnings("ignore:EdDSA is deprecated")  # RFC 9864 gives it another name
     @pytest.mark.parametrize("algorithm", [name for name in KINDS if name != "HS256"])
     def test_another_library_verifies_our_tokens_with_them(self, app, another, path, user, algorithm):
-        """Whoever has the JWKS can read a token, and sees whether it was changed."""
+        """Another library verifies our tokens with the JWKS, and refuses a changed one."""
         add_key(path, algorithm)
         client = another(JWT_KEYSET=str(path)).test_client()
         token = log_in(client, user.username).access_token
@@ -467,7 +467,7 @@ class TestPublicKeys:
 
 @pytest.mark.parametrize("algorithm", KINDS)
 def test_every_bit_counts(path, algorithm):
-    """No single-bit flip of an access token is taken: it never gets as far as the database, which is not there."""
+    """Every token with one flipped bit is refused before the database is asked."""
     add_key(path, algorithm)
     config = TestingConfig()
     config.JWT_KEYSET = str(path)
@@ -478,9 +478,9 @@ def test_every_bit_counts(path, algorithm):
         token = issue_tokens(SimpleNamespace(id=1, is_admin=False), grant, fresh=True)["access_token"]
 
     for place, character in enumerate(token):
-        for bit in range(7) if algorithm == "HS256" else (place % 7,):  # of long signatures one bit a character will do
+        for bit in range(7) if algorithm == "HS256" else (place % 7,):  # one bit per character for long signatures
             flipped = chr(ord(character) ^ (1 << bit))
-            if flipped not in "\r\n":  # those end a header
+            if flipped not in "\r\n":  # they would end the header
                 forged = token[:place] + flipped + token[place + 1 :]
                 assert error(me(client, forged)) == (401, "invalid_token"), (place, bit)
     assert error(me(client, token)) == (503, "database_unavailable")

@@ -1,4 +1,4 @@
-"""Where a token may stand: header, cookies with their CSRF values, body, query."""
+"""The places of a token: header, cookies with CSRF values, body and query."""
 
 import gc
 from types import FunctionType
@@ -16,7 +16,7 @@ EVERYWHERE = ("headers", "cookies", "json", "query_string")
 
 
 class Browser:
-    """A client whose tokens are cookies, and which sends their CSRF values as a script would."""
+    """A client with tokens in cookies, which sends their CSRF values like a script."""
 
     def __init__(self, app):
         self.client = app.test_client()
@@ -42,14 +42,14 @@ class Browser:
 
 @pytest.fixture
 def browser(app, user):
-    """The user's, logged in."""
+    """The user's browser, logged in by cookies."""
     browser = Browser(app)
     assert browser.log_in().status_code == 200
     return browser
 
 
 def set_cookies(response):
-    """The cookies that an answer sets: their attributes, by name."""
+    """The attributes of the cookies that an answer sets, by name."""
     cookies = {}
     for header in response.headers.getlist("Set-Cookie"):
         pair, *attributes = header.split("; ")
@@ -67,7 +67,7 @@ class TestUseCookies:
         ],
     )
     def test_puts_the_tokens_into_cookies(self, app, client, user, path, body, names):
-        """And leaves them out of the body, which keeps what a script must know."""
+        """With `use_cookies`, the tokens are in cookies and not in the body."""
         browser = Browser(app)
         response = browser.client.post(f"{API}/auth/{path}?use_cookies=true", json=body)
 
@@ -77,7 +77,7 @@ class TestUseCookies:
         assert browser.send("GET", "users/me").status_code == 200
 
     def test_on_a_refresh_by_header(self, app, client, user):
-        """So a client can change over without a login."""
+        """A refresh by header can switch to cookies."""
         browser = Browser(app)
         response = browser.client.post(f"{API}/auth/refresh?use_cookies=true", headers=bearer(user.refresh_token))
 
@@ -85,7 +85,7 @@ class TestUseCookies:
         assert browser.refresh().status_code == 200
 
     def test_as_the_contract_describes_them(self, client, user):
-        """No script sees a token, and the refresh cookie goes to the auth path alone."""
+        """The token cookies are HttpOnly, and the refresh cookie has the auth path."""
         response = client.post(
             f"{API}/auth/login?use_cookies=true", json={"username": user.username, "password": PASSWORD}
         )
@@ -98,8 +98,8 @@ class TestUseCookies:
         }
         assert response.headers["Cache-Control"] == "no-store"
 
-    def test_in_production_a_browser_guards_them_too(self, another, user):
-        """`__Host-` and `__Secure-` names, which no other host and no plain HTTP can set."""
+    def test_names_in_production(self, another, user):
+        """In production the cookies have `__Host-` and `__Secure-` names and need TLS."""
         client = another(SECURE_COOKIES=True).test_client()
         response = client.post(
             f"{API}/auth/login?use_cookies=true", json={"username": user.username, "password": PASSWORD}
@@ -117,13 +117,13 @@ class TestUseCookies:
 
     @pytest.mark.parametrize("value", ["maybe", "", "true&use_cookies=true"])
     def test_is_true_or_false(self, client, user, value):
-        """Anything else would be guessed at."""
+        """`use_cookies` must be a single boolean."""
         body = {"username": user.username, "password": PASSWORD}
 
         assert error(client.post(f"{API}/auth/login?use_cookies={value}", json=body)) == (422, "validation_failed")
 
-    def test_where_cookies_are_switched_off(self, another, user):
-        """Nobody is given what would not be taken, and a cookie is not looked at."""
+    def test_without_the_location(self, another, user):
+        """Without `cookies` in JWT_TOKEN_LOCATION, no cookie is set or read."""
         client = another(JWT_TOKEN_LOCATION=("headers",)).test_client()
         body = {"username": user.username, "password": PASSWORD}
         response = client.post(f"{API}/auth/login?use_cookies=true", json=body)
@@ -135,7 +135,7 @@ class TestUseCookies:
         assert error(client.get(f"{API}/users/me")) == (401, "authorization_required")
 
     def test_is_not_on_by_itself(self, client, user):
-        """Who does not ask for cookies gets none, and a token without a CSRF value."""
+        """Without `use_cookies`, no cookie is set and the token has no CSRF value."""
         response = client.post(f"{API}/auth/login", json={"username": user.username, "password": PASSWORD})
 
         assert "Set-Cookie" not in response.headers
@@ -144,19 +144,19 @@ class TestUseCookies:
 
 class TestCsrf:
     def test_reading_needs_none(self, browser):
-        """GET and HEAD change nothing."""
+        """GET and HEAD need no CSRF value."""
         assert browser.send("GET", "users/me", csrf="").status_code == 200
         assert browser.send("HEAD", "users/me", csrf="").status_code == 200
 
     def test_writing_needs_the_value(self, browser):
-        """The one of the access token, for what an access token is needed for."""
+        """A write with the CSRF value of the access token succeeds."""
         item = {"name": "Lamp", "price": "1"}
 
         assert browser.send("POST", "things", json=item).status_code == 201
 
     @pytest.mark.parametrize("csrf", ["", "x", "\xe9", "a" * 8000, "of the refresh token", "upper", "the token"])
-    def test_nothing_else_will_do(self, browser, csrf):
-        """403, and the message names the header."""
+    def test_another_value(self, browser, csrf):
+        """Another CSRF value gets 403 with the name of the header, and writes nothing."""
         csrf = {
             "of the refresh token": browser.cookie(CSRF[REFRESH]),
             "upper": browser.cookie(CSRF[ACCESS]).upper(),
@@ -170,21 +170,21 @@ class TestCsrf:
         assert browser.client.get(f"{API}/things").json["things"] == []
 
     def test_a_refresh_needs_the_one_of_the_refresh_token(self, browser):
-        """And without it nothing is exchanged."""
+        """A refresh or logout/refresh needs the CSRF value of the refresh token."""
         assert error(browser.send("POST", "auth/refresh", by=ACCESS)) == (403, "csrf_failed")
         assert error(browser.send("POST", "auth/logout/refresh", by=ACCESS)) == (403, "csrf_failed")
         assert browser.refresh().status_code == 200
 
     def test_another_site_is_refused_whatever_it_sends(self, browser):
-        """A browser says where a request comes from (Fetch Metadata), and that cannot be forged by a page."""
+        """A cross-site request (Fetch Metadata) gets 403 even with the CSRF value."""
         headers = {"X-CSRF-TOKEN": browser.cookie(CSRF[ACCESS]), "Sec-Fetch-Site": "cross-site"}
 
         response = browser.client.post(f"{API}/auth/logout", headers=headers)
 
         assert error(response) == (403, "csrf_failed")
 
-    def test_a_token_that_was_issued_for_the_header_is_none_for_a_cookie(self, client, user):
-        """It has no CSRF value, and so nothing that could be repeated."""
+    def test_a_token_for_the_header_cannot_write_as_a_cookie(self, client, user):
+        """A token without a CSRF value cannot write as a cookie."""
         client.set_cookie(ACCESS, user.access_token)
 
         for value in ("", "None", "null"):
@@ -192,13 +192,13 @@ class TestCsrf:
             assert error(response) == (403, "csrf_failed")
 
     def test_comes_after_the_token(self, browser):
-        """A dead cookie is 401, whatever else is missing."""
+        """An invalid cookie gets 401 before the CSRF check."""
         browser.client.set_cookie(ACCESS, "a.b.c")
 
         assert error(browser.send("POST", "auth/logout", csrf="")) == (401, "invalid_token")
 
     def test_a_fresh_login_is_a_write_too(self, browser):
-        """With a living cookie its CSRF value is asked for; with a dead one the password is enough."""
+        """A fresh login needs a CSRF value only if the cookie is valid."""
         body = {"username": "grace", "password": PASSWORD}
         assert error(browser.send("POST", "auth/fresh-login", json=body, csrf="")) == (403, "csrf_failed")
 
@@ -211,7 +211,7 @@ class TestCsrf:
 
 class TestAnswers:
     def test_no_request_leaves_its_tokens_behind(self, browser):
-        """What puts the cookies into an answer holds the tokens, and goes with its request."""
+        """The function that sets cookies, which holds the tokens, is freed after each request."""
         for _ in range(3):
             assert browser.log_in().status_code == 200
         gc.collect()
@@ -219,8 +219,8 @@ class TestAnswers:
         functions = (one.__qualname__ for one in gc.get_objects() if type(one) is FunctionType)
         assert [name for name in functions if name.startswith(f"{locations.set_cookies.__qualname__}.<locals>")] == []
 
-    def test_what_came_by_cookie_is_answered_by_cookie(self, browser):
-        """A refresh, a fresh login and a password change, without being asked."""
+    def test_a_cookie_is_answered_by_cookie(self, browser):
+        """New tokens go into cookies if the request had cookies."""
         before = browser.cookie(ACCESS), browser.cookie(REFRESH)
         response = browser.refresh()
         assert response.json.keys() == {"token_type", "expires_in"}
@@ -235,8 +235,8 @@ class TestAnswers:
         assert browser.send("GET", "users/me").status_code == 200
         assert browser.refresh().status_code == 200
 
-    def test_what_came_by_header_is_answered_in_the_body(self, browser, client, user):
-        """Though the browser has cookies besides."""
+    def test_a_header_is_answered_in_the_body(self, browser, client, user):
+        """A refresh by header returns the tokens in the body despite cookies."""
         response = browser.client.post(f"{API}/auth/refresh", headers=bearer(user.refresh_token))
 
         assert "access_token" in response.json
@@ -253,8 +253,8 @@ class TestAnswers:
             ("DELETE", "users/me", set()),
         ],
     )
-    def test_what_ends_the_session_clears_them(self, browser, method, path, left):
-        """And what does not, leaves them."""
+    def test_cookies_are_cleared(self, browser, method, path, left):
+        """A request clears exactly the cookies of the tokens that it ends."""
         own = claims(browser.cookie(ACCESS))["sid"]
 
         assert browser.send(method, path.format(own=own)).status_code == 200
@@ -262,8 +262,8 @@ class TestAnswers:
         assert browser.names() == left
 
     @pytest.mark.parametrize(("method", "body"), [("PATCH", {"is_active": False}), ("DELETE", None)])
-    def test_an_administrator_who_goes_takes_them_along(self, app, client, admin, browser, method, body):
-        """Whether deactivated or deleted, by the same path as anybody else."""
+    def test_an_administrator_ends_their_own_account(self, app, client, admin, browser, method, body):
+        """An administrator who deactivates or deletes their own account loses the cookies."""
         make_admin(app, "grace")
         browser.log_in()
         own = claims(browser.cookie(ACCESS))["sub"]
@@ -273,13 +273,13 @@ class TestAnswers:
         assert browser.names() == set()
 
     def test_logout_of_the_refresh_token_clears_its_own(self, browser):
-        """The access token lives on until it expires."""
+        """A logout of the refresh token clears only its own cookies."""
         assert browser.send("POST", "auth/logout/refresh", by=REFRESH).status_code == 200
 
         assert browser.names() == {ACCESS, CSRF[ACCESS]}
 
     def test_a_reused_token_clears_them(self, browser):
-        """Its session has been ended."""
+        """A reused refresh token gets 401 and clears the cookies."""
         old = browser.cookie(REFRESH), browser.cookie(CSRF[REFRESH])
         browser.refresh()
         browser.refresh()
@@ -290,8 +290,8 @@ class TestAnswers:
         assert error(response) == (401, "token_reused")
         assert browser.names() == set()
 
-    def test_a_request_that_lost_a_race_does_not(self, browser):
-        """Two tabs: the one that comes second shares what the first one got, and neither loses its cookies."""
+    def test_a_lost_race_clears_nothing(self, browser):
+        """The second of two tabs that refresh gets the successor and keeps the cookies."""
         late = browser.cookie(REFRESH), browser.cookie(CSRF[REFRESH])
         browser.refresh()
         winner = browser.cookie(REFRESH), browser.cookie(CSRF[REFRESH])
@@ -301,16 +301,16 @@ class TestAnswers:
 
         assert (browser.cookie(REFRESH), browser.cookie(CSRF[REFRESH])) == winner
 
-    def test_neither_does_one_whose_session_has_ended_meanwhile(self, browser):
-        """There may be the cookies of a new login in the browser by now."""
+    def test_an_ended_session_clears_nothing(self, browser):
+        """An ended session clears no cookies, which may belong to a new login."""
         browser.client.post(f"{API}/auth/logout", headers=bearer(browser.cookie(ACCESS)))
 
         for response in (browser.refresh(), browser.send("POST", "auth/logout")):
             assert error(response) == (401, "token_revoked")
             assert "Set-Cookie" not in response.headers
 
-    def test_another_session_of_mine_ends_without_it(self, browser, client):
-        """Only the caller's own end clears the caller's cookies."""
+    def test_ending_another_session_clears_nothing(self, browser, client):
+        """Ending another session keeps the caller's cookies."""
         elsewhere = claims(log_in(client, "grace").access_token)["sid"]
 
         assert browser.send("DELETE", f"auth/sessions/{elsewhere}").status_code == 200
@@ -318,7 +318,7 @@ class TestAnswers:
         assert browser.names() == NAMES
 
     def test_two_users_are_never_mixed(self, browser, other):
-        """Where a fresh login begins a session of its own, the refresh cookie of another one goes."""
+        """A fresh login as another user clears the refresh cookie of the first user."""
         body = {"username": other.username, "password": PASSWORD}
 
         assert browser.send("POST", "auth/fresh-login", json=body).status_code == 200
@@ -329,20 +329,20 @@ class TestAnswers:
 
 class TestOrder:
     def test_the_header_wins(self, browser, other):
-        """Good or bad, it is the one that counts, and no CSRF value is asked for."""
+        """A token in the header wins over cookies and needs no CSRF value."""
         assert browser.client.get(f"{API}/users/me", headers=other.headers).json["username"] == other.username
         assert error(me(browser.client, "a.b.c")) == (401, "invalid_token")
         item = {"name": "Lamp", "price": "1"}
         assert browser.client.post(f"{API}/things", json=item, headers=other.headers).status_code == 201
 
     def test_another_scheme_counts_as_none(self, browser):
-        """Then the cookie is the caller's token."""
+        """With another scheme in the header, the cookie counts."""
         headers = {"Authorization": "Basic eDp5"}
 
         assert browser.client.get(f"{API}/users/me", headers=headers).json["username"] == "grace"
 
     def test_an_empty_cookie_is_none(self, client):
-        """As some proxies leave it behind."""
+        """An empty cookie counts as no token."""
         client.set_cookie(ACCESS, "")
 
         assert client.get(f"{API}/things").status_code == 200
@@ -350,41 +350,41 @@ class TestOrder:
 
 class TestBody:
     @pytest.mark.parametrize("path", ["auth/refresh", "auth/logout/refresh"])
-    def test_a_refresh_token_may_always_stand_there(self, client, user, path):
-        """Whatever JWT_TOKEN_LOCATION says."""
+    def test_a_refresh_token_is_always_accepted(self, client, user, path):
+        """A refresh token in the body is accepted whatever JWT_TOKEN_LOCATION is."""
         response = client.post(f"{API}/{path}", json={"refresh_token": user.refresh_token})
 
         assert response.status_code == 200
 
-    def test_nothing_else_may(self, client, user):
-        """An unknown member is refused, and nothing is exchanged."""
+    def test_an_unknown_member(self, client, user):
+        """A refresh with an unknown member in the body gets 422."""
         response = client.post(f"{API}/auth/refresh", json={"refresh_token": user.refresh_token, "x": 1})
 
         assert error(response) == (422, "validation_failed")
         assert response.json["errors"] == {"json": {"x": ["Unknown field."]}}
 
     @pytest.mark.parametrize("value", [None, 1, True, [], {}, "", "a.b", "\x00"])
-    def test_what_is_no_token_is_refused(self, client, value):
-        """In the one shape."""
+    def test_a_malformed_token(self, client, value):
+        """A refresh token of another type or form gets 401."""
         response = client.post(f"{API}/auth/refresh", json={"refresh_token": value})
 
         assert error(response) == (401, "invalid_token")
 
     @pytest.mark.parametrize("body", ["{", "[1]", "1", '{"refresh_token":"a","refresh_token":"b"}'])
-    def test_a_body_that_cannot_be_read_has_none(self, client, body):
-        """Who is not known is told so first."""
+    def test_an_unreadable_body(self, client, body):
+        """An unreadable body without a token gets 401, not 400."""
         response = client.post(f"{API}/auth/refresh", data=body, content_type="application/json")
 
         assert error(response) == (401, "authorization_required")
 
     def test_an_empty_body_is_fine(self, client, user):
-        """With or without a content type, where the token came by header."""
+        """With the token in the header, the body may be empty."""
         for content_type in ("application/json", None):
             response = client.post(f"{API}/auth/refresh", headers=bearer(user.refresh_token), content_type=content_type)
             assert response.status_code == 200
 
-    def test_an_access_token_where_it_is_switched_on(self, another, user):
-        """It is taken out before the rest is judged."""
+    def test_an_access_token_with_the_setting(self, another, user):
+        """With `json` in JWT_TOKEN_LOCATION, the token is removed from the body before validation."""
         client = another(JWT_TOKEN_LOCATION=EVERYWHERE).test_client()
         body = {"name": "Lamp", "price": "1", "access_token": user.access_token}
 
@@ -399,8 +399,8 @@ class TestQuery:
     def open_client(self, another):
         return another(JWT_TOKEN_LOCATION=EVERYWHERE).test_client()
 
-    def test_a_token_where_it_is_switched_on(self, open_client, user, caplog):
-        """It is no parameter of the listing, it is in no link, and in no log."""
+    def test_a_token_with_the_setting(self, open_client, user, caplog):
+        """With `query_string`, a token in the query works and is never shown or logged."""
         for name in ("a", "b"):
             open_client.post(f"{API}/things", json={"name": name, "price": "1"}, headers=user.headers)
 
@@ -411,14 +411,14 @@ class TestQuery:
         assert user.access_token not in caplog.text
         assert refresh(open_client, user.refresh_token).status_code == 200
 
-    def test_twice_is_none(self, open_client, user):
-        """Nobody could say which one is meant."""
+    def test_two_tokens(self, open_client, user):
+        """Two tokens in the query get 401."""
         response = open_client.get(f"{API}/users/me?jwt={user.access_token}&jwt={user.access_token}")
 
         assert error(response) == (401, "invalid_token")
 
     def test_is_an_unknown_parameter_elsewhere(self, open_client, user):
-        """Where no token is looked for."""
+        """A token in the query of a public endpoint is an unknown parameter."""
         body = {"username": user.username, "password": PASSWORD}
         response = open_client.post(f"{API}/auth/login?jwt={user.access_token}", json=body)
 

@@ -1,4 +1,4 @@
-"""Forged, broken and strange tokens, each made out of a good one."""
+"""Forged and malformed tokens, and the cache of verified tokens."""
 
 import base64
 import hmac
@@ -28,13 +28,13 @@ MISSING = object()
 
 @pytest.fixture
 def forge(app, user):
-    """A token like the user's but for these claims and headers, signed with our key or another."""
+    """Makes a token from the user's, with changed claims, headers or key."""
 
     def forge(*, header=None, key=None, algorithm="HS256", **changes):
         payload = claims(user.access_token) | changes
         payload = {name: value for name, value in payload.items() if value is not MISSING}
         head = {name: value for name, value in ({"kid": "secret"} | (header or {})).items() if value is not MISSING}
-        # Not `jwt.encode`, which refuses some of what an attacker would not.
+        # Not `jwt.encode`, which refuses some of these tokens.
         return jwt.PyJWS().encode(json.dumps(payload).encode(), key or app.config["JWT_SECRET_KEY"], algorithm, head)
 
     return forge
@@ -54,7 +54,7 @@ def encoded(text):
 
 @pytest.fixture
 def sign(app):
-    """A token of any two texts, signed with our key: what no library would make."""
+    """Makes a token from any two texts, signed with our key."""
 
     def sign(head, body):
         signed = f"{encoded(head)}.{encoded(body)}"
@@ -65,7 +65,7 @@ def sign(app):
 
 
 def test_the_forge_makes_good_tokens(client, forge):
-    """Signed with our key and unchanged, a token is good, or the refusals below would mean nothing."""
+    """The forge makes valid tokens if nothing is changed."""
     assert me(client, forge()).status_code == 200
     assert me(client, forge(x_unknown={"a": [1]})).status_code == 200  # RFC 7519 section 4: ignored
     assert me(client, forge(header={"x": "y"})).status_code == 200
@@ -73,7 +73,7 @@ def test_the_forge_makes_good_tokens(client, forge):
 
 class TestSignature:
     def test_tampered(self, client, user):
-        """A changed claim, a changed signature, and no signature at all are refused."""
+        """A changed claim, a changed signature and a short signature are refused."""
         head, body, signature = user.access_token.split(".")
         promoted = segment(claims(user.access_token) | {"is_admin": True})
         flipped = ("A" if signature[0] != "A" else "B") + signature[1:]
@@ -85,7 +85,7 @@ class TestSignature:
     @pytest.mark.parametrize("signature", ["", ".", "AAAA"])
     @pytest.mark.parametrize("algorithm", ["none", "None", "HS384", "RS256", "", None, 7])
     def test_of_another_algorithm(self, client, user, algorithm, signature):
-        """The token does not choose how it is verified (RFC 8725 section 3.1)."""
+        """A token with another algorithm is refused (RFC 8725 section 3.1)."""
         _head, body, _signature = user.access_token.split(".")
         head = segment({"alg": algorithm, "typ": "JWT", "kid": "secret"})
 
@@ -93,24 +93,24 @@ class TestSignature:
 
     @pytest.mark.parametrize("algorithm", ["HS384", "HS512"])
     def test_of_another_algorithm_with_our_key(self, client, forge, algorithm):
-        """Not even with the right key."""
+        """A token with another algorithm is refused even with our key."""
         assert error(me(client, forge(algorithm=algorithm))) == (401, "invalid_token")
 
     def test_by_another_key(self, client, forge):
-        """Nobody else signs for us."""
+        """A token signed with another key is refused."""
         assert error(me(client, forge(key="k" * 64))) == (401, "invalid_token")
 
     @pytest.mark.parametrize("kid", [MISSING, "", "other", "../secret", "secret\n"])
-    def test_by_a_key_that_we_do_not_know(self, client, forge, kid):
-        """The name of a key is looked up, and nothing else is done with it."""
+    def test_by_an_unknown_key(self, client, forge, kid):
+        """A token with an unknown kid is refused."""
         assert error(me(client, forge(header={"kid": kid}))) == (401, "invalid_token")
 
     @pytest.mark.parametrize(
         "header",
         [{"jwk": {"kty": "oct", "k": "a2tra2tra2tr"}}, {"jku": "http://127.0.0.1:1/"}, {"x5u": "http://127.0.0.1:1/"}],
     )
-    def test_by_a_key_that_the_token_brings(self, client, forge, header):
-        """A token does not say by which key it is good (RFC 8725 section 3.10)."""
+    def test_by_a_key_in_the_token(self, client, forge, header):
+        """A token that brings its own key is refused (RFC 8725 section 3.10)."""
         assert error(me(client, forge(key="k" * 64, header=header))) == (401, "invalid_token")
 
     @pytest.mark.parametrize(
@@ -119,8 +119,8 @@ class TestSignature:
          {"b64": False}, {"b64": False, "crit": ["b64"]}],
         ids=str,
     )  # fmt: skip
-    def test_with_a_header_that_we_do_not_understand(self, client, user, sign, header):
-        """What is critical and unknown is refused (RFC 7515 section 4.1.11), and so is a key's name of another type."""
+    def test_with_an_invalid_header(self, client, user, sign, header):
+        """An unknown critical header (RFC 7515 section 4.1.11) or a malformed kid is refused."""
         head = {"alg": "HS256", "typ": "JWT", "kid": "secret"} | header
 
         token = sign(json.dumps(head).encode(), json.dumps(claims(user.access_token)).encode())
@@ -129,7 +129,7 @@ class TestSignature:
 
 
 class TestText:
-    """Signed with our key, but not in the words in which we would say it."""
+    """Tokens signed with our key, whose text is not the JSON that we write."""
 
     HEAD = b'{"alg":"HS256","kid":"secret","typ":"JWT"}'
 
@@ -138,41 +138,41 @@ class TestText:
         return json.dumps(claims(user.access_token)).encode()
 
     def test_the_forge_makes_good_ones(self, client, sign, body):
-        """Unchanged, such a token is good."""
+        """An unchanged token is valid."""
         assert me(client, sign(self.HEAD, body)).status_code == 200
 
     @pytest.mark.parametrize("text", [b"", b"null", b"[]", b'"x"', b"1", b"{}", b"{", b"\xff", b"[" * 2000])
     def test_is_an_object(self, client, sign, body, text):
-        """Header and claims both (RFC 7519 section 7.2)."""
+        """Header and claims must be JSON objects (RFC 7519 section 7.2)."""
         assert error(me(client, sign(self.HEAD, text))) == (401, "invalid_token")
         assert error(me(client, sign(text, body))) == (401, "invalid_token")
 
     @pytest.mark.parametrize("encoding", ["utf-16", "utf-32", "utf-8-sig"])
     def test_is_utf_8(self, client, sign, body, encoding):
-        """And nothing else, without a byte order mark (RFC 7519 section 3, RFC 8259 section 8.1)."""
+        """Header and claims are UTF-8 without BOM (RFC 7519 section 3, RFC 8259 section 8.1)."""
         assert error(me(client, sign(self.HEAD, body.decode().encode(encoding)))) == (401, "invalid_token")
         assert error(me(client, sign(self.HEAD.decode().encode(encoding), body))) == (401, "invalid_token")
 
     @pytest.mark.parametrize("member", [b'"sub":"1"', b'"is_admin":true', b'"x":{"a":1,"a":2}'])
     def test_names_no_claim_twice(self, client, sign, body, member):
-        """Two readers could take such a token for two users (RFC 8725 section 2.4)."""
+        """A token with the same claim twice is refused (RFC 8725 section 2.4)."""
         assert error(me(client, sign(self.HEAD, b"{" + member + b"," + body[1:]))) == (401, "invalid_token")
 
     @pytest.mark.parametrize("member", [b'"alg":"none"', b'"kid":"other"'])
     def test_names_no_header_twice(self, client, sign, body, member):
-        """Neither two algorithms nor two keys (RFC 7515 section 4)."""
+        """A token with the same header twice is refused (RFC 7515 section 4)."""
         assert error(me(client, sign(b"{" + member + b"," + self.HEAD[1:], body))) == (401, "invalid_token")
 
     @pytest.mark.parametrize("value", [b"NaN", b"-Infinity", b"1e999", b"[" * 1200 + b"]" * 1200])
     def test_is_json(self, client, sign, body, value):
-        """A claim that we ignore must be readable all the same."""
+        """An invalid value is refused even in a claim that we ignore."""
         assert error(me(client, sign(self.HEAD, b'{"x":' + value + b"," + body[1:]))) == (401, "invalid_token")
 
 
 class TestClaims:
     @pytest.mark.parametrize("name", CLAIMS)
-    def test_every_one_is_needed(self, client, forge, name):
-        """A token of ours has them all, so one without is not ours."""
+    def test_each_is_required(self, client, forge, name):
+        """An access token without one of our claims is refused."""
         assert error(me(client, forge(**{name: MISSING}))) == (401, "invalid_token")
 
     @pytest.mark.parametrize(
@@ -191,22 +191,22 @@ class TestClaims:
             ("aud", ["", "other", None, ["latchkey"], ["other", "latchkey"], 1]),
         ],
     )
-    def test_must_be_what_we_would_set(self, client, forge, user, name, values):
-        """Of the right type and in the one spelling; never a 500, and the good token is still good."""
+    def test_must_have_our_type_and_spelling(self, client, forge, user, name, values):
+        """A claim with another type or spelling is refused."""
         for value in values:
             assert error(me(client, forge(**{name: value}))) == (401, "invalid_token"), value
         assert me(client, user.access_token).status_code == 200
 
     @pytest.mark.parametrize("name", CLAIMS)
-    def test_a_refresh_token_needs_them_too(self, client, user, forge, name):
-        """Without one it exchanges nothing, and the good token is still good for its one exchange."""
+    def test_each_is_required_in_a_refresh_token(self, client, user, forge, name):
+        """A refresh token without one of our claims is refused."""
         forged = claims(user.refresh_token) | {name: MISSING}
 
         assert error(refresh(client, forge(**forged))) == (401, "invalid_token")
         assert refresh(client, user.refresh_token).status_code == 200
 
     def test_expired(self, client, forge):
-        """Past the leeway a token has expired, and says so; within it, it is good."""
+        """A token is valid within the leeway after `exp`, and then gets `token_expired`."""
         assert me(client, forge(exp=now() - 8)).status_code == 200
         response = me(client, forge(exp=now() - 12))
         assert error(response) == (401, "token_expired")
@@ -214,20 +214,20 @@ class TestClaims:
         assert 'error="invalid_token"' in response.headers["WWW-Authenticate"]
 
     def test_an_access_token_expires_by_itself(self, client, user):
-        """After fifteen minutes and the leeway."""
+        """An access token expires after fifteen minutes and the leeway."""
         with time_machine.travel(claims(user.access_token)["exp"] + 9, tick=False) as clock:
             assert me(client, user.access_token).status_code == 200
             clock.shift(3)
             assert error(me(client, user.access_token)) == (401, "token_expired")
 
     def test_not_yet_valid(self, client, forge):
-        """A token of the future is refused, but the clocks of two machines may differ by the leeway."""
+        """A token from the future is refused unless it is within the leeway."""
         assert me(client, forge(nbf=now() + 5, iat=now() + 5)).status_code == 200
         assert error(me(client, forge(nbf=now() + 60))) == (401, "invalid_token")
         assert error(me(client, forge(iat=now() + 60))) == (401, "invalid_token")
 
-    def test_of_another_users_session(self, client, forge):
-        """A session stands behind its own user's tokens alone."""
+    def test_of_another_session(self, client, forge):
+        """A token with the session of another user is refused."""
         other = sign_up(client, "linus")
 
         assert error(me(client, forge(sid=claims(other.access_token)["sid"]))) == (401, "token_revoked")
@@ -235,7 +235,7 @@ class TestClaims:
         assert error(me(client, forge(sid=str(uuid4())))) == (401, "token_revoked")
 
     def test_a_claim_alone_makes_no_admin(self, client, forge):
-        """The row has a say too."""
+        """The claim `is_admin` gives no rights if the user is no administrator."""
         response = client.get(f"{API}/users", headers=bearer(forge(is_admin=True)))
 
         assert error(response) == (403, "admin_required")
@@ -246,7 +246,7 @@ class TestHeader:
         "value", ["", " ", ",", ", ,", ",\t,", "Basic x", "Basic x, Bearer y", "Token x", "JWT x", "Bearerx", "é"]
     )
     def test_another_scheme_is_no_token(self, client, value):
-        """Nothing that calls itself a bearer token came."""
+        """A header with another scheme counts as no token."""
         response = client.get(f"{API}/users/me", headers={"Authorization": value})
 
         assert error(response) == (401, "authorization_required")
@@ -260,7 +260,7 @@ class TestHeader:
     )  # fmt: skip
     @pytest.mark.parametrize("path", ["users/me", "things"])
     def test_a_malformed_token_is_invalid(self, client, path, value):
-        """Where a token is optional too: a bad one is not none."""
+        """A malformed token gets 401, also where a token is optional."""
         response = client.get(f"{API}/{path}", headers={"Authorization": value})
 
         assert error(response) == (401, "invalid_token")
@@ -268,14 +268,14 @@ class TestHeader:
         assert challenge.startswith('Bearer realm="Latchkey", error="invalid_token"')
 
     @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER", "bEaReR", "Bearer  "])
-    def test_the_scheme_knows_no_case(self, client, user, scheme):
-        """RFC 9110 section 11.1."""
+    def test_the_scheme_ignores_case(self, client, user, scheme):
+        """The scheme ignores case (RFC 9110 section 11.1)."""
         headers = {"Authorization": f"{scheme} {user.access_token}"}
 
         assert client.get(f"{API}/users/me", headers=headers).status_code == 200
 
     def test_the_librarys_own_decorator_answers_in_our_shape(self, app, user, as_stale_user):
-        """Whoever comes from a tutorial and writes `@jwt_required` gets our answers, and the same check."""
+        """`@jwt_required` makes our checks and has our error shape."""
         config = TestingConfig()
         config.DATABASE_URL = app.config["DATABASE_URL"]
         config.JWT_SECRET_KEY = app.config["JWT_SECRET_KEY"]
@@ -291,7 +291,7 @@ class TestHeader:
             db.engine.dispose()
 
     def test_nowhere_else(self, client, user):
-        """Unless JWT_TOKEN_LOCATION says so, a token in the query or in the body is no token."""
+        """By default, a token in the query or the body counts as no token."""
         by_query = client.get(f"{API}/users/me?jwt={user.access_token}")
         by_body = client.post(f"{API}/auth/logout", json={"access_token": user.access_token})
 
@@ -299,11 +299,11 @@ class TestHeader:
 
 
 class TestVerification:
-    """A token is verified once; what can change is asked each time."""
+    """The cache of verified tokens."""
 
     @pytest.fixture
     def verifications(self, app, monkeypatch):
-        """Grows with each signature that is verified."""
+        """The tokens whose signature was verified, in order."""
         done = []
         decode = jwt.PyJWT.decode
 
@@ -316,21 +316,21 @@ class TestVerification:
         return done
 
     def test_is_done_once(self, client, user, verifications):
-        """A token that comes again costs no second verification, and does the same."""
+        """A token is verified once, however often it is used."""
         assert [me(client, user.access_token).status_code for _ in range(3)] == [200] * 3
 
         assert verifications == [user.access_token]
 
-    def test_what_was_signed_here_is_known_here(self, client, user, verifications):
-        """A renewal's tokens need no verification in the process that has made them."""
+    def test_own_tokens_are_not_verified(self, client, user, verifications):
+        """A process does not verify the tokens that it has signed itself."""
         renewed = refresh(client, user.refresh_token).json
 
         assert me(client, renewed["access_token"]).status_code == 200
         assert refresh(client, renewed["refresh_token"]).status_code == 200
         assert verifications == [user.refresh_token]
 
-    def test_what_was_signed_with_keys_of_before_is_not(self, app, client, user, verifications, monkeypatch):
-        """The key set changes between the signature and the end of the request: a retired key must not live on."""
+    def test_tokens_of_replaced_keys_are_not_cached(self, app, client, user, verifications, monkeypatch):
+        """A token signed with keys that were replaced meanwhile is not cached."""
         ring = app.extensions["keys"]
         of_before = ring.current()
 
@@ -343,16 +343,16 @@ class TestVerification:
 
         assert ring.current().verified == {}
 
-    def test_the_clock_is_asked_each_time(self, client, user, verifications):
-        """To the second: what has expired is refused, though it was verified before."""
+    def test_expiry_is_checked_each_time(self, client, user, verifications):
+        """A cached token is refused at the second of its expiry."""
         expires = claims(user.access_token)["exp"] + TestingConfig.JWT_LEEWAY
         for offset, expected in ((-1, 200), (0, 401), (-1, 200)):
             with time_machine.travel(expires + offset, tick=False):
                 assert me(client, user.access_token).status_code == expected
         assert verifications == [user.access_token]
 
-    def test_a_changed_token_is_another(self, client, user, verifications):
-        """One letter of a signature that was good before."""
+    def test_a_changed_token_is_verified_again(self, client, user, verifications):
+        """A token with one changed letter in its signature is verified again and refused."""
         me(client, user.access_token)
         head, _, signature = user.access_token.rpartition(".")
         changed = f"{head}.{'B' if signature[0] == 'A' else 'A'}{signature[1:]}"
@@ -360,15 +360,15 @@ class TestVerification:
         assert error(me(client, changed)) == (401, "invalid_token")
         assert len(verifications) == 2
 
-    def test_one_kind_does_not_pass_for_the_other(self, client, user, verifications):
-        """Whichever was asked for first."""
+    def test_the_type_is_checked_each_time(self, client, user, verifications):
+        """A cached access token is not accepted as a refresh token, or the reverse."""
         assert me(client, user.access_token).status_code == 200
         assert error(refresh(client, user.access_token)) == (401, "invalid_token")
         assert error(me(client, user.refresh_token)) == (401, "invalid_token")
         assert refresh(client, user.refresh_token).status_code == 200
 
-    def test_so_many_are_remembered(self, app, client, user, verifications, monkeypatch):
-        """Not more: memory is bounded, and those that were forgotten are verified again."""
+    def test_has_a_maximum_size(self, app, client, user, verifications, monkeypatch):
+        """The cache has a maximum size; a token that was dropped is verified again."""
         monkeypatch.setattr(verification, "MAX_VERIFIED", 2)
         tokens = [log_in(client, "grace").access_token for _ in range(3)]
 
@@ -377,7 +377,7 @@ class TestVerification:
         assert len(verifications) > 3
 
     def test_the_library_makes_the_same_tokens(self, app, user):
-        """`create_access_token` and `create_refresh_token`: header and claims are as ours, but for the session."""
+        """The library's functions make tokens with our header and claims, except the session."""
         with app.test_request_context():
             whom = db.session.get(User, user.id)
             theirs = {"access": create_access_token(whom, fresh=True), "refresh": create_refresh_token(whom)}
@@ -389,7 +389,7 @@ class TestVerification:
                 assert claims(theirs[kind])[name] == claims(ours)[name]
 
     def test_the_librarys_own_functions_know_the_token(self, app, user):
-        """`get_jwt()` and `get_jwt_identity()` in a view behind our guard."""
+        """`get_jwt()` and `get_jwt_identity()` work in a view behind our guard."""
         theirs = variant(app)
         theirs.add_url_rule("/who", view_func=login_required(lambda: [get_jwt()["jti"], get_jwt_identity()]))
 

@@ -2,8 +2,10 @@
 
 The files are read at each request.
 
-FAULT_CLOCK: the seconds that the clock of this process is ahead.
-FAULT_PAGES: the pages that an SQLite database may have.
+Two environment variables name files, which are read again for each request or transaction:
+
+FAULT_CLOCK: the seconds by which the clock of this process is ahead.
+FAULT_PAGES: the maximum number of pages of the SQLite database.
 """
 
 import os
@@ -22,7 +24,7 @@ if CLOCK:
 
 
 def app(environ, start_response):
-    """A request, at the time that it is here."""
+    """Handle a request with the shifted clock."""
     if CLOCK:
         clock.move_to(time_machine.escape_hatch.time.time() + float(Path(CLOCK).read_text()))
     return wsgi.app(environ, start_response)

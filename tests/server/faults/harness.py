@@ -1,4 +1,4 @@
-"""What every fault is made and measured with: a server to hurt, clients that go on asking, and what they were told."""
+"""A server to break, clients that keep sending requests, and their answers."""
 
 import json
 import os
@@ -23,23 +23,23 @@ from support.serving import BIN, ROOT, TESTS, WITH_THINGS, environment, free_por
 from support.things import PATH
 
 FULL = os.environ.get("FAULTS") == "full"
-SLACK = 1 if FULL else 5  # beside other tests a machine is slow: then only what hangs fails
+SLACK = 1 if FULL else 5  # other tests slow the machine down, so then a test only fails if something hangs
 HERE = Path(__file__).parent
 
 
 def repeat(full, short):
-    """How often, or for how many seconds: by FAULTS=full, or beside all the other tests."""
+    """The number of repetitions or seconds: `full` with FAULTS=full, else `short`."""
     return full if FULL else short
 
 
 @dataclass
 class Answer:
-    """What a request came to."""
+    """The result of a request."""
 
-    status: int | None  # None: there was no answer
+    status: int | None  # None: no answer
     began: float
     ended: float
-    failure: str = ""  # `refused` before it was sent, `reset` with no byte of an answer, `cut` in the middle of it
+    failure: str = ""  # `refused`: not sent; `reset`: no byte of an answer; `cut`: an incomplete answer
     headers: dict = field(default_factory=dict)
     body: dict = field(default_factory=dict)
 
@@ -53,12 +53,12 @@ class Answer:
 
     @property
     def is_honest(self):
-        """It did what was asked, or says that it could not and when to come back."""
+        """Whether it is a success, or a 503 with `Retry-After`."""
         return self.is_good or (not self.failure and self.status == 503 and int(self.headers["Retry-After"]) > 0)
 
 
 class Client:
-    """One connection that is kept alive, made anew where it was lost; never a request sent twice."""
+    """One persistent connection.  Reconnects after a loss, but never repeats a request."""
 
     def __init__(self, port, token=None, timeout=60):
         self.port, self.token, self.timeout = port, token, timeout
@@ -71,7 +71,7 @@ class Client:
         self.hang_up()
 
     def ask(self, method, path, body=None):
-        """Send it, once; what it came to."""
+        """Send a request once, and return the result."""
         headers = bearer(self.token) if self.token else {}
         if body is not None:
             headers["Content-Type"] = "application/json"
@@ -93,7 +93,6 @@ class Client:
         return Answer(response.status, began, time.monotonic(), "", dict(response.headers), content)
 
     def hang_up(self):
-        """Close the connection, where there is one."""
         if self._connection is not None:
             self._connection.close()
             self._connection = None
@@ -105,7 +104,7 @@ class Client:
         return self.ask("POST", path, body)
 
     def sign_up(self):
-        """Register, and go on as that user; what was answered."""
+        """Register, and use the token from now on.  Returns the body of the answer."""
         answer = self.post(f"{API}/auth/register", {"username": f"u{uuid4().hex}", "password": PASSWORD})
         assert answer.status == 201, answer
         self.token = answer.body["access_token"]
@@ -118,19 +117,19 @@ class Client:
 
 
 def new_token(port):
-    """A fresh access token of a user of our own."""
+    """A fresh access token of a new user."""
     with Client(port) as client:
         return client.sign_up()["access_token"]
 
 
 def ask_once(port, method, path, token=None, body=None):
-    """A request on a connection of its own; what it came to."""
+    """Send a request on a new connection, and return the result."""
     with Client(port, token) as client:
         return client.ask(method, path, body)
 
 
 class Crowd:
-    """Clients that go on asking, each in a thread of its own, until the block ends."""
+    """Clients that send requests until the block ends, each in its own thread."""
 
     def __init__(self, port, token, *, writers=0, readers=0, pause=0.0):
         self.port, self.token, self.pause = port, token, pause
@@ -159,7 +158,7 @@ class Crowd:
 
     def _write(self, client):
         name, answer = client.write()
-        if answer.status == 201:  # even where the rest broke off
+        if answer.status == 201:  # also if the body is incomplete
             self.acknowledged[name] = answer
         return answer
 
@@ -168,7 +167,7 @@ class Crowd:
         return client.get(f"{API}/users/me")
 
     def counts(self):
-        """How many answers there were of each status, and of each failure."""
+        """The number of answers of each status and failure."""
         return dict(Counter(answer.failure or answer.status for answer in self.answers))
 
     def slowest(self):
@@ -176,19 +175,19 @@ class Crowd:
 
 
 class Server:
-    """A gunicorn in a process group of its own, over a migrated database."""
+    """A gunicorn in its own process group, on a migrated database."""
 
     def __init__(self, folder, *, app=WITH_THINGS, root=ROOT, **settings):
         self.port = free_port()
         self.log = folder / f"server-{self.port}.log"
         self._app, self._root = app, root
-        # Warnings only: what is measured is the fault, not the log.
+        # Only warnings, so that logging does not slow down what is measured.
         defaults = {"PORT": str(self.port), "APP_ENV": "testing", "WEB_CONCURRENCY": "1", "LOG_LEVEL": "WARNING"}
         self._env = environment(**defaults, PYTHONPATH=f"{TESTS}:{HERE}") | settings
         self.process = None
 
     def start(self, until="/health/ready"):
-        """Seconds until the first good answer to that."""
+        """Start it.  Returns the seconds until the first good answer at the path `until`."""
         began = time.monotonic()
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
@@ -198,7 +197,7 @@ class Server:
         return self.first_good_answer(began, until)
 
     def first_good_answer(self, began, path="/health/ready"):
-        """Seconds from then to the first answer that is good."""
+        """Wait for a good answer.  Returns the seconds since `began`."""
         with Client(self.port) as client:
             while not client.get(path).is_good:
                 assert self.process.poll() is None, self.log.read_text()
@@ -216,7 +215,7 @@ class Server:
         self.process.wait()
 
     def stop(self):
-        """SIGTERM; seconds until it has gone."""
+        """Send SIGTERM.  Returns the seconds until the process has ended."""
         began = time.monotonic()
         self.process.send_signal(signal.SIGTERM)
         self.process.wait(timeout=60)
@@ -225,7 +224,7 @@ class Server:
 
 @contextmanager
 def running(folder, *, until="/health/ready", **settings):
-    """A server, stopped at the end if it still runs; what it logged is searched for secrets, and must have no bug."""
+    """A running server.  Its log must contain no traceback, and is searched for secrets."""
     migrate(settings["DATABASE_URL"])
     server = Server(folder, **settings)
     try:
@@ -251,7 +250,7 @@ def names_in(url):
 
 
 def assert_sound(url):
-    """SQLite finds nothing wrong with its file."""
+    """Assert that an SQLite file is intact."""
     if make_url(url).get_backend_name() == "sqlite":
         with closing(sqlite3.connect(make_url(url).database)) as database:
             assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]

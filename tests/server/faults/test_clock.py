@@ -1,4 +1,4 @@
-"""F10: two instances of one service whose clocks differ."""
+"""F10: two instances of the service with different clocks."""
 
 import pytest
 from harness import Client, running
@@ -9,7 +9,7 @@ HOUR = 3600
 
 
 class Instance:
-    """One of the two, and what a caller does there."""
+    """A client of one instance."""
 
     def __init__(self, server):
         self._client = Client(server.port)
@@ -21,7 +21,7 @@ class Instance:
         return self.answers[-1]
 
     def me(self, token):
-        """What this token is worth here."""
+        """200 if this instance accepts the token, else its error code."""
         self._client.token = token
         self.answers.append(self._client.get(f"{API}/users/me"))
         return self.answers[-1].body.get("error", 200)
@@ -52,7 +52,7 @@ def servers(tmp_path_factory):
 
 @pytest.fixture
 def pair(servers):
-    """An instance whose clock is right, one whose clock is not, and how to set that."""
+    """Two instances, and a function that sets the clock of the second one."""
     right, wrong, clock = servers
     instances = Instance(right), Instance(wrong)
     yield *instances, lambda seconds: clock.write_text(str(seconds))
@@ -63,7 +63,7 @@ def pair(servers):
 @pytest.mark.parametrize("ahead", [5, -5])
 @pytest.mark.parametrize("first", ["right", "wrong"])
 def test_five_seconds_break_nothing(pair, ahead, first, figure):
-    """Login on one, use, refresh and logout on the other, either way round: within the leeway nobody notices."""
+    """Clocks that differ by less than the leeway cause no error."""
     right, wrong, set_clock = pair
     set_clock(ahead)
     one, other = (right, wrong) if first == "right" else (wrong, right)
@@ -91,7 +91,7 @@ def test_five_seconds_break_nothing(pair, ahead, first, figure):
 
 @pytest.mark.parametrize("ahead", [HOUR, -HOUR])
 def test_an_hour_refuses(pair, ahead, figure):
-    """Tokens of the one are too old or too new for the other: 401, never a failure of ours, and never too much."""
+    """With clocks an hour apart, each instance refuses the other's tokens with 401."""
     right, wrong, set_clock = pair
     set_clock(ahead)
     mine, theirs = right.sign_up(), wrong.sign_up()
@@ -111,8 +111,8 @@ def test_an_hour_refuses(pair, ahead, figure):
 
 
 @pytest.mark.parametrize("ahead", [HOUR, -HOUR])
-def test_what_is_revoked_stays_revoked(pair, ahead):
-    """Whatever an instance with a wrong clock tidies away: no token that another has logged out comes to life."""
+def test_revoked_tokens_stay_revoked(pair, ahead):
+    """Revoked tokens stay revoked when an instance with a wrong clock prunes."""
     right, wrong, set_clock = pair
     set_clock(ahead)
     account = right.sign_up()
@@ -122,7 +122,7 @@ def test_what_is_revoked_stays_revoked(pair, ahead):
     assert right.post("logout", another["access_token"]).status == 200
 
     for _ in range(3):
-        wrong.post("refresh", wrong.log_in(username)["refresh_token"])  # each removes what has expired
+        wrong.post("refresh", wrong.log_in(username)["refresh_token"])  # each deletes expired rows
 
     for instance in (right, wrong):
         for token in (one["access_token"], another["access_token"]):

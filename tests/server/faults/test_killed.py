@@ -1,4 +1,4 @@
-"""F1, F2: processes that are killed in the middle of writes."""
+"""F1, F2: processes are killed during writes."""
 
 import os
 import random
@@ -31,7 +31,7 @@ def kind(url):
 
 
 def test_no_write_is_lost_with_a_worker(server, url, figure):
-    """F1: workers are killed at random; what was acknowledged is there, and the others are told or cut off."""
+    """F1: after random kills of workers, every acknowledged item exists."""
     kills, outages = repeat(60, 3), []
     with Crowd(server.port, new_token(server.port), writers=WRITERS) as crowd:
         for _ in range(kills):
@@ -52,7 +52,7 @@ def test_no_write_is_lost_with_a_worker(server, url, figure):
 
 
 def test_no_write_is_lost_with_everything(server, url, figure):
-    """F2: master and workers are killed at once; it starts again, and what was acknowledged is there."""
+    """F2: after a kill of all processes, every acknowledged item exists."""
     kills, outages, acknowledged, lost = repeat(20, 1), [], 0, set()
     for _ in range(kills):
         with Crowd(server.port, new_token(server.port), writers=WRITERS) as crowd:

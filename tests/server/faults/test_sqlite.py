@@ -1,4 +1,4 @@
-"""F6, F7, F8: an SQLite file that is full, locked by somebody else, or read-only."""
+"""F6, F7, F8: an SQLite file is full, locked or read-only."""
 
 import shutil
 import sqlite3
@@ -13,7 +13,7 @@ from harness import SLACK, Client, Crowd, assert_sound, names_in, new_token, rep
 from support.api import API
 
 BUSY_TIMEOUT = 5  # seconds
-WRITERS = 24  # more than other databases have connections: each waits on one of its own
+WRITERS = 24  # more than the 16 connections of other databases, because SQLite has one per thread
 MANY_PAGES = str(2**30)
 
 
@@ -24,7 +24,7 @@ def path(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def pages(path):
-    """The file with the number of pages that the database may have."""
+    """The file that sets the maximum number of pages of the database."""
     pages = path.with_name("pages")
     pages.write_text(MANY_PAGES)
     return pages
@@ -45,8 +45,8 @@ def slowest(answers):
     return max(answer.seconds for answer in answers)
 
 
-def test_a_lock_of_somebody_else(server, path, figure):
-    """F7: writes wait for the busy timeout and are told to come back; who only reads does not notice."""
+def test_locked(server, path, figure):
+    """F7: during a lock, reads succeed and writes get 503."""
     token = new_token(server.port)
 
     def write():
@@ -81,7 +81,7 @@ def test_a_lock_of_somebody_else(server, path, figure):
 
 
 def test_read_only(server, path, tmp_path, figure):
-    """F8: reads go on, writes are told to come back, and readiness says that this one should get no traffic."""
+    """F8: on a read-only database, reads succeed; writes and readiness get 503."""
     token = new_token(server.port)
     url = f"sqlite:///file:{path}?mode=ro&uri=true"
     with (
@@ -103,7 +103,7 @@ def test_read_only(server, path, tmp_path, figure):
 
 
 def test_no_page_is_left(server, path, pages, figure):
-    """F6: SQLite's own word for a full disk, which it says too where it may not take another page."""
+    """F6: at the page limit of SQLite, reads succeed and writes get 503."""
 
     def fill():
         with closing(sqlite3.connect(path)) as database:
@@ -116,7 +116,7 @@ def test_no_page_is_left(server, path, pages, figure):
 
 @pytest.fixture
 def disk(tmp_path):
-    """A small file system of its own."""
+    """A small file system."""
     mount, umount = shutil.which("mount"), shutil.which("umount")
     disk = tmp_path / "disk"
     disk.mkdir()
@@ -128,7 +128,7 @@ def disk(tmp_path):
 
 
 def test_no_byte_is_left(disk, tmp_path, figure):
-    """F6: the same on a real disk."""
+    """F6: on a full disk, reads succeed and writes get 503."""
     filler = disk / "filler"
 
     def fill():
@@ -142,7 +142,7 @@ def test_no_byte_is_left(disk, tmp_path, figure):
 
 
 def assert_full_and_well(fault, server, path, fill, make_room, figure):
-    """Reads go on, writes are told to come back, the file stays sound, and all is well once there is room."""
+    """Assert that reads succeed, writes get 503, and no acknowledged write is lost."""
     with Client(server.port) as client:
         client.sign_up()
         fill()

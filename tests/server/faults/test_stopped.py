@@ -1,4 +1,4 @@
-"""F3: the program is told to stop (SIGTERM) while it is at work."""
+"""F3: SIGTERM under load."""
 
 import os
 import signal
@@ -12,7 +12,7 @@ DRAIN_SECONDS = 5
 
 
 def test_a_stop_breaks_no_answer(tmp_path, figure):
-    """Requests sent before the stop are answered; later ones are refused or reset, never half answered."""
+    """Requests sent before the stop are answered; later ones are never cut."""
     url, stops = f"sqlite:///{tmp_path / 'x.db'}", repeat(20, 1)
     seconds, counts, broken, lost = [], Counter(), [], set()
     with running(tmp_path, DATABASE_URL=url, WEB_CONCURRENCY="2") as server:
@@ -38,7 +38,7 @@ def test_a_stop_breaks_no_answer(tmp_path, figure):
 
 
 def test_a_drained_stop_loses_nothing(tmp_path, figure):
-    """Clients that leave when /health/ready is 503, as behind a balancer, have every request answered."""
+    """Clients that leave when /health/ready is 503 get every answer."""
     url = f"sqlite:///{tmp_path / 'x.db'}"
     with running(tmp_path, DATABASE_URL=url, WEB_CONCURRENCY="2", DRAIN_SECONDS=str(DRAIN_SECONDS)) as server:
         with Crowd(server.port, new_token(server.port), writers=4, readers=8) as crowd:
@@ -59,8 +59,8 @@ def test_a_drained_stop_loses_nothing(tmp_path, figure):
     assert crowd.acknowledged.keys() <= names_in(url)
 
 
-def test_a_stop_waits_for_no_worker_that_starts(tmp_path, figure):
-    """One that imports the application has nothing to finish."""
+def test_a_stop_does_not_wait_for_a_starting_worker(tmp_path, figure):
+    """A worker that is still importing the application does not delay the stop."""
     with running(tmp_path, DATABASE_URL=f"sqlite:///{tmp_path / 'x.db'}", WEB_CONCURRENCY="2") as server:
         before = server.workers
         os.kill(before[0], signal.SIGKILL)
