@@ -1,4 +1,4 @@
-"""One line a request; of a flood of refusals a few, and a number for the rest."""
+"""The access log: one line per request, except in a flood of refusals."""
 
 import logging
 from types import SimpleNamespace
@@ -16,7 +16,7 @@ def stop_clock(monkeypatch, now):
 
 @pytest.fixture
 def lines(caplog, monkeypatch):
-    """The lines so far, as a machine reads them; the clock of the sampler stands still."""
+    """Returns the access lines since the last call.  The clock of the sampler is stopped."""
     stop_clock(monkeypatch, 1000.0)
     return lambda: taken_lines(caplog, "app.access")
 
@@ -27,8 +27,8 @@ def _new_sampler(app):
 
 
 class TestFlood:
-    def test_a_few_lines_and_a_number(self, client, lines):
-        """Lines and those left out make up the requests, to the last."""
+    def test_writes_a_few_lines_and_a_count(self, client, lines):
+        """Lines and left-out counts add up to the number of requests."""
         flood = FULL_LINES + 3 * ONE_OF + 7
         for number in range(flood):
             client.get(f"/nowhere/{number}")
@@ -40,8 +40,8 @@ class TestFlood:
         assert len(found) + sum(line.get("left_out", 0) for line in found) == flood + 1
         assert found[-1]["message"].endswith("ms, 7 refusals left out")
 
-    def test_the_next_second_begins_anew(self, client, lines, monkeypatch):
-        """So does whoever makes a mistake after the flood."""
+    def test_the_next_second_starts_a_new_count(self, client, lines, monkeypatch):
+        """A refusal in the next second is logged, with the count of those left out."""
         for _ in range(FULL_LINES + 5):
             client.get("/nowhere")
         stop_clock(monkeypatch, 1001.0)
@@ -49,8 +49,8 @@ class TestFlood:
 
         assert lines()[-1]["left_out"] == 5
 
-    def test_success_and_failure_are_never_left_out(self, app, client, lines, monkeypatch):
-        """However many refusals come between."""
+    def test_other_statuses_are_never_left_out(self, app, client, lines, monkeypatch):
+        """During a flood of refusals, every 200 and every 500 is logged."""
         monkeypatch.setitem(app.view_functions, "system.show_index", lambda: 1 / 0)
         for _ in range(FULL_LINES + ONE_OF):
             client.get("/nowhere")
@@ -64,7 +64,7 @@ class TestFlood:
         assert statuses.count(200) == statuses.count(500) == FULL_LINES + 5
 
     def test_no_event_is_left_out(self, client, lines, caplog):
-        """Every wrong password is told, whatever becomes of its access line."""
+        """Every wrong password is a security event, even if its access line is left out."""
         for _ in range(FULL_LINES + 5):
             client.post(f"{API}/auth/login", json={"username": "nobody", "password": "wrong password"})
 
@@ -72,8 +72,8 @@ class TestFlood:
         assert len(events) == FULL_LINES + 5
         assert len(lines()) == FULL_LINES
 
-    def test_nothing_is_counted_where_nothing_is_written(self, app, client, lines):
-        """Above INFO there is no access log, and no number of what it lacks."""
+    def test_level_error_writes_no_line(self, app, client, lines):
+        """At the level ERROR a refusal writes no line."""
         app.logger.setLevel(logging.ERROR)
         try:
             client.get("/nowhere")
@@ -83,8 +83,8 @@ class TestFlood:
         assert lines() == []
 
 
-def test_a_line_tells_who_did_what(client, user, lines):
-    """By id and by the rule of the route."""
+def test_a_line_names_the_user_and_the_route(client, user, lines):
+    """A line has the ids of user and session and the rule of the route."""
     client.get(f"{API}/users/{user.id}", headers=user.headers)
 
     line = lines()[-1]

@@ -1,4 +1,4 @@
-"""The house stays as it was drawn: who imports whom, how long `create_app` is, what a new resource costs."""
+"""The architecture: imports, transactions, lengths, and the cost of a new resource."""
 
 import ast
 import inspect
@@ -17,8 +17,8 @@ MODULES = sorted((ROOT / "app").rglob("*.py"))
 OURS = {"app", "config", "config_rules", "server", "wsgi"}
 SERVER = sorted((ROOT / "server").glob("*.py"))
 
-# The law of imports: a file imports from its own layer or from a lower one.  The first pattern that fits a module
-# names its layer; the number of the layer is its height.
+# A file imports from its own layer or from a lower one.  The first pattern that matches a module gives the height and
+# the name of its layer.
 LAYERS = {
     r"app": (9, "the table of contents"),
     r"app\.observability(\.\w+)?": (9, "observability"),
@@ -38,7 +38,7 @@ def module_name(path):
 
 
 def imports(path):
-    """The modules that a file imports; of `from app.x import y` both `app.x` and, where it is one, `app.x.y`."""
+    """The modules that a file imports; for `from app.x import y`, both `app.x` and `app.x.y`."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             yield from (name.name for name in node.names)
@@ -56,32 +56,32 @@ def layer(module):
 
 
 def own_imports(path):
-    """The modules of this project that a file imports, without the packages around them."""
+    """The modules of `app` that a file imports."""
     found = {module for module in imports(path) if module.partition(".")[0] in OURS}
     return {module for module in found if module in NAMES} - {module_name(path)}
 
 
 def why_not(importer, imported):
-    """Why one module may not import another, and what to do; empty where it may."""
+    """Why one module may not import another, and the remedy; empty if it may."""
     (height, name), (other_height, other_name) = layer(importer), layer(imported)
     if other_height > height:
         return (
-            f"{importer} ({name}) imports {imported} ({other_name}), which is a higher layer. "
-            f"Move the code up to where {imported} is, or let create_app() hand the value in."
+            f"{importer} ({name}) imports {imported} ({other_name}), which is in a higher layer. "
+            f"Move the code to the layer of {imported}, or pass the value in from create_app()."
         )
     if other_name == "routes and commands" and importer != "app":
         return (
-            f"{importer} imports {imported}. Routes and commands are imported by app/__init__.py alone. "
-            f"Move what both need to a service, a schema or a model."
+            f"{importer} imports {imported}. Only app/__init__.py imports routes and commands. "
+            f"Move the shared code to a service, a schema or a model."
         )
     if other_name == "observability" and importer != "app" and name != other_name:
-        return f"{importer} imports {imported}. Send a signal instead: observability is optional and listens."
+        return f"{importer} imports {imported}. Send a signal instead, because observability is optional."
     return ""
 
 
 @pytest.mark.parametrize("path", MODULES, ids=module_name)
 def test_a_file_imports_from_its_layer_or_lower_ones(path):
-    """Imports point downward, as docs/architecture.md draws them."""
+    """Each file imports only from its own layer or from lower ones."""
     name = module_name(path)
 
     problems = [reason for module in sorted(own_imports(path)) if (reason := why_not(name, module))]
@@ -90,25 +90,25 @@ def test_a_file_imports_from_its_layer_or_lower_ones(path):
 
 
 @pytest.mark.parametrize("path", MODULES + SERVER, ids=module_name)
-def test_settings_and_server_are_handed_in(path):
-    """The application imports neither config.py nor server/, and server/ imports nothing of ours."""
+def test_app_and_server_are_independent(path):
+    """`app/` imports neither config.py nor server/, and server/ imports no project code."""
     allowed = {"app"} if path in MODULES else {"server"} if path.stem == "__init__" else set()
 
     assert {module.partition(".")[0] for module in imports(path)} & OURS <= allowed
 
 
-def test_no_files_import_each_other_in_a_circle():
-    """Each file can be read after the files that it imports."""
+def test_imports_have_no_cycle():
+    """The imports of `app/` have no cycle."""
     left = {module_name(path): own_imports(path) for path in MODULES}
     while ready := {name for name, needed in left.items() if not needed & left.keys()}:
         left = {name: needed for name, needed in left.items() if name not in ready}
 
-    assert not left, f"these files import each other in a circle: {', '.join(sorted(left))}"
+    assert not left, f"these files import each other in a cycle: {', '.join(sorted(left))}"
 
 
 @pytest.mark.parametrize("path", MODULES, ids=module_name)
-def test_imports_stand_at_the_top(path):
-    """An import inside a function hides a cycle."""
+def test_imports_are_at_the_top(path):
+    """No function contains an import, which would hide a cycle."""
     tree = ast.parse(path.read_text())
     functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
 
@@ -117,25 +117,25 @@ def test_imports_stand_at_the_top(path):
     assert inside == []
 
 
-def test_create_app_is_read_in_one_look():
-    """At most 40 lines from top to bottom."""
+def test_create_app_is_short():
+    """`create_app()` has at most 40 lines."""
     assert len(inspect.getsource(app.create_app).splitlines()) <= 40
 
 
 @pytest.mark.parametrize("path", MODULES, ids=module_name)
-def test_a_file_is_one_room(path):
-    """A file of 300 lines wants to be two rooms."""
+def test_a_file_is_short(path):
+    """A file in `app/` has fewer than 300 lines."""
     assert len(path.read_text().splitlines()) < 300
 
 
-# Modules that commit besides routes and commands, and why.
+# The other modules that commit, and the reason.
 ALSO_COMMIT = {
-    "app.idempotency.guards": "the stored answer and what the view wrote are one transaction",
+    "app.idempotency.guards": "the stored response and the rows of the view are one transaction",
 }
 
 
 def test_only_routes_and_commands_commit():
-    """A transaction ends in a route or a command; each exception has a reason."""
+    """Only routes, commands and the modules in ALSO_COMMIT commit."""
     commit = re.compile(r"^ +db\.session\.commit\(\)", re.MULTILINE)
     committing = {module_name(path) for path in MODULES if commit.search(path.read_text())}
 
@@ -144,7 +144,8 @@ def test_only_routes_and_commands_commit():
 
 
 def test_few_files_have_transactions_of_their_own():
-    """What must not depend on the request's commit: counted attempts, renewed hashes, single statements, pruning."""
+    """Only four modules have transactions of their own."""
+    # Counted attempts, new hashes, single statements and pruning must not depend on the commit of the request.
     own = re.compile(r"\bdb\.engine\.begin\(\)|\bconnection\.commit\(\)")
     committing = {module_name(path) for path in MODULES if own.search(path.read_text())}
 
@@ -152,36 +153,36 @@ def test_few_files_have_transactions_of_their_own():
 
 
 def test_one_file_knows_argon2():
-    """Whoever changes how passwords are kept opens one file."""
+    """Only `app/users/passwords.py` imports argon2."""
     assert [module_name(path) for path in MODULES if "argon2" in set(imports(path))] == ["app.users.passwords"]
 
 
 def test_one_file_normalises_text():
-    """Normalising costs the square of the length, so one file does it, and measures the text first."""
+    """Only `app/data/text.py` normalises text, because it checks the length first."""
     calls = re.compile(r"\bunicodedata\.normalize\b|from unicodedata import .*\bnormalize\b")
 
     assert [module_name(path) for path in MODULES if calls.search(path.read_text())] == ["app.data.text"]
 
 
 def test_no_file_parses_accept_headers():
-    """Werkzeug parses them in the square of their length."""
+    """No file uses Werkzeug's parser of Accept headers, whose time is quadratic."""
     assert [module_name(path) for path in MODULES if re.search(r"\.accept_\w+", path.read_text())] == []
 
 
 @pytest.mark.parametrize(
-    ("room", "package"),
+    ("importer", "package"),
     [("app.observability.metrics", "prometheus_client"), ("app.observability.traces", "opentelemetry")],
 )
-def test_whoever_watches_is_not_seen(room, package):
-    """One file knows Prometheus, one OpenTelemetry, and nobody imports the two: they are loaded where asked for."""
-    knowing = {module_name(path) for path in MODULES for module in imports(path) if module.startswith(package)}
+def test_optional_packages_are_imported_by_one_file(importer, package):
+    """Only this file imports the package, and no file imports this file."""
+    importers = {module_name(path) for path in MODULES for module in imports(path) if module.startswith(package)}
 
-    assert knowing == {room}
-    assert [module_name(path) for path in MODULES if room in set(imports(path))] == []
+    assert importers == {importer}
+    assert [module_name(path) for path in MODULES if importer in set(imports(path))] == []
 
 
 def test_the_guard_is_line_two():
-    """Between the route and the guard stands nothing, or it would run for strangers."""
+    """Guards come directly below the route decorator, before the arguments are parsed."""
     guards = {
         "login_required", "login_optional", "live_login_optional", "refresh_required", "fresh_login_required",
         "admin_required", "fresh_admin_required", "switched_on",
@@ -192,14 +193,14 @@ def test_the_guard_is_line_two():
             if not isinstance(node, ast.FunctionDef):
                 continue
             names = [ast.unparse(d).partition("(")[0] for d in node.decorator_list]
-            places = [place for place, name in enumerate(names) if name in guards]
-            if places and places != list(range(1, 1 + len(places))):
+            lines = [line for line, name in enumerate(names) if name in guards]
+            if lines and lines != list(range(1, 1 + len(lines))):
                 misplaced.append(node.name)
     assert misplaced == []
 
 
 class TestAddAResource:
-    """docs/add-a-resource.md, followed to the letter in a copy of the project."""
+    """Follows docs/add-a-resource.md in a copy of the project."""
 
     @pytest.fixture
     def blocks(self):
@@ -208,7 +209,7 @@ class TestAddAResource:
         return [(kind, path, text.removeprefix("+")) for kind, path, text in found]
 
     def test_costs_one_folder_and_two_lines(self, blocks):
-        """The page promises one new folder and two lines in one file, and asks for no more."""
+        """The page adds one folder, and two lines in `app/__init__.py`."""
         assert {Path(path).parent for kind, path, _text in blocks if kind == "file"} == {Path("app/orders")}
         edits = [(path, text) for kind, path, text in blocks if kind == "edit"]
         assert [path for path, _text in edits] == ["app/__init__.py"] * 2
@@ -245,8 +246,8 @@ class TestAddAResource:
         assert answer.stderr == ""
         assert answer.stdout.splitlines()[-1] == "201 404 422 401 [3] ['get', 'post']"
 
-    def test_obeys_the_law_of_imports(self, blocks):
-        """Each file of the page imports from its own layer or from lower ones."""
+    def test_obeys_the_layers(self, blocks):
+        """Each file of the page imports only from its own layer or from lower ones."""
         for kind, path, text in blocks:
             if kind == "file":
                 importer = path.removesuffix(".py").replace("/", ".")
@@ -255,7 +256,7 @@ class TestAddAResource:
                 assert [reason for module in ours if (reason := why_not(importer, module))] == []
 
     def next_number(self, versions):
-        """The next free number of a migration, as the page asks for it."""
+        """The next free migration number."""
         numbers = [int(found[0]) for path in versions.glob("*.py") if (found := re.match(r"\d+", path.name))]
         return f"{max(numbers) + 1:04}"
 

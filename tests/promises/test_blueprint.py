@@ -1,4 +1,4 @@
-"""What `Blueprint` promises to routes of any resource, shown on a small blueprint of the tests' own."""
+"""`Blueprint`, tested with a small blueprint of the tests' own."""
 
 import pytest
 from marshmallow import Schema, ValidationError, fields, validates_schema
@@ -18,7 +18,7 @@ def blp():
 
 @pytest.fixture
 def make_client(monkeypatch):
-    """Makes a client of an application that has one more blueprint."""
+    """Makes a client of an application with one more blueprint."""
 
     def make_client(blp):
         monkeypatch.setattr("app.BLUEPRINTS", (*BLUEPRINTS, blp))
@@ -39,11 +39,11 @@ class TestPathParameters:
         ],
     )
     def test_documented_path(self, rule, path):
-        """Every converter is translated, with and without arguments."""
+        """Every converter becomes a plain name, with and without arguments."""
         assert documented(rule) == path
 
     def test_text_in_a_path(self, blp, make_client):
-        """Routes with text parameters pass the watch over the API document."""
+        """Routes with text parameters answer and are in the API document."""
 
         @blp.get("/<username>")
         @blp.response(200, MessageSchema)
@@ -110,14 +110,14 @@ class TestErrorsWithinFields:
         ],
     )
     def test_have_paths(self, client, path, body, errors):
-        """An error within a field has the field's path, in the shape of the API document."""
+        """An error inside a field is listed under the path of that field."""
         response = client.post(f"/samples{path}", json=body)
 
         assert error(response) == (422, "validation_failed")
         assert response.json["errors"] == {"json": errors}
 
     def test_are_few(self, client):
-        """Twenty of them are told, of however many."""
+        """The response lists at most twenty errors."""
         response = client.post("/samples", json={"author": self.AUTHOR, "tags": [1] * 1000})
 
         assert len(response.json["errors"]["json"]) == 20
@@ -125,7 +125,7 @@ class TestErrorsWithinFields:
 
 class TestNoContent:
     def test_has_neither_body_nor_type(self, blp, make_client):
-        """A 204 is empty, keeps the view's headers, and is documented without content."""
+        """A 204 has no body, keeps the view's headers and is documented without content."""
 
         @blp.delete("")
         @blp.response(204)

@@ -1,4 +1,4 @@
-"""The commands of `flask`, as an operator types them."""
+"""The commands `flask users` and `flask tokens`."""
 
 from datetime import timedelta
 from types import SimpleNamespace
@@ -23,7 +23,7 @@ class TestUsersCreate:
         return runner.invoke(args=["users", "create", *words], input=password)
 
     def test_makes_a_user(self, client, runner):
-        """The password comes from standard input, and logs in."""
+        """The command reads the password from standard input, and the user can log in."""
         result = self.create(runner, "grace")
 
         assert result.exit_code == 0
@@ -31,7 +31,7 @@ class TestUsersCreate:
         assert log_in(client, "grace", "correct horse").username == "grace"
 
     def test_makes_an_admin(self, client, runner):
-        """With --admin, and in no other way, there is a first administrator."""
+        """With `--admin` the new user is an administrator."""
         assert self.create(runner, "ada", "--admin").exit_code == 0
         admin = log_in(client, "ada", "correct horse")
         assert client.get(f"{API}/users", headers=admin.headers).status_code == 200
@@ -40,35 +40,35 @@ class TestUsersCreate:
         ("name", "password", "word"),
         [("ab", "correct horse\n", "username"), ("grace", "short\n", "password"), ("grace", "", "password")],
     )
-    def test_holds_to_the_rules_of_registration(self, app, runner, name, password, word):
-        """A bad name or password is one line that says which."""
+    def test_applies_the_rules_of_registration(self, app, runner, name, password, word):
+        """A bad name or password fails with one line that names the field."""
         fails(self.create(runner, name, password=password), word)
         assert count(app, User) == 0
 
     def test_not_twice(self, app, client, runner, user):
-        """A taken name is taken here too, and its owner keeps the password."""
+        """A taken name fails, and its owner keeps the password."""
         fails(self.create(runner, "GRACE"), "taken")
         assert count(app, User) == 1
         assert log_in(client, "grace").id == user.id
 
     @pytest.mark.parametrize("typed", ["correct horse", "correct horse\r\n", "correct horse\nanother line\n"])
     def test_the_password_is_one_line(self, client, runner, typed):
-        """The end of the line, of whatever system, is no part of it."""
+        """The password ends at the first line break, LF or CRLF."""
         assert self.create(runner, "grace", password=typed).exit_code == 0
         assert log_in(client, "grace", "correct horse").username == "grace"
 
     def test_blanks_are_part_of_the_password(self, client, runner):
-        """Only the end of the line is cut off."""
+        """Blanks at both ends belong to the password."""
         assert self.create(runner, "grace", password="  correct horse \n").exit_code == 0
         assert log_in(client, "grace", "  correct horse ").username == "grace"
 
     def test_a_password_that_is_not_utf_8(self, app, runner):
-        """Bytes that are no text are refused in one line that says what is taken."""
+        """A password that is not UTF-8 fails with one line that names UTF-8."""
         fails(self.create(runner, "grace", password=b"\xff\xfe correct horse\n"), "passwords", "UTF-8")
         assert count(app, User) == 0
 
     def test_asks_at_a_terminal(self, app, client, runner, monkeypatch):
-        """Where a person sits there, the password is asked for twice, unseen."""
+        """At a terminal the command asks for the password twice, without showing it."""
         asked = []
 
         def prompt(text, **options):
@@ -85,7 +85,7 @@ class TestUsersCreate:
 
 class TestUsersChange:
     def test_promote_and_demote(self, client, runner, user, admin):
-        """By name, in any case; it is in the next token."""
+        """A promotion is in the next token, and a demotion counts at once."""
         assert runner.invoke(args=["users", "promote", "GRACE"]).exit_code == 0
         again = log_in(client, "grace")
         assert client.get(f"{API}/users", headers=again.headers).status_code == 200
@@ -94,7 +94,7 @@ class TestUsersChange:
         assert error(client.get(f"{API}/users", headers=again.headers)) == (403, "admin_required")
 
     def test_deactivate_and_activate(self, client, runner, user):
-        """The tokens die and stay dead; a login works again after the activation."""
+        """A deactivation revokes the tokens for good, and an activation allows a new login."""
         assert runner.invoke(args=["users", "deactivate", "grace"]).exit_code == 0
         assert error(me(client, user.access_token)) == (401, "token_revoked")
 
@@ -104,30 +104,30 @@ class TestUsersChange:
 
     @pytest.mark.parametrize("command", ["demote", "deactivate"])
     def test_the_last_admin_stays(self, client, runner, admin, command):
-        """The command line cannot lock everybody out either."""
+        """The last active administrator can be neither demoted nor deactivated."""
         fails(runner.invoke(args=["users", command, "ada"]), "last active administrator")
         assert client.get(f"{API}/users", headers=admin.headers).status_code == 200
 
     @pytest.mark.parametrize("command", ["promote", "demote", "activate", "deactivate"])
-    def test_of_nobody(self, runner, command):
-        """A name that is not there is said, with the command that lists those that are."""
+    def test_unknown_name(self, runner, command):
+        """An unknown name fails with one line that names `flask users list`."""
         fails(runner.invoke(args=["users", command, "nobody"]), "nobody", "flask users list")
 
     @pytest.mark.parametrize("command", ["promote", "demote", "activate", "deactivate"])
-    def test_of_a_name_that_is_not_utf_8(self, runner, command):
-        """Bytes that are no text name nobody, as Python reads them from a shell (PEP 383)."""
-        fails(runner.invoke(args=["users", command, "\udcff"]), "UTF-8")
+    def test_name_that_is_not_utf_8(self, runner, command):
+        """A name that is not UTF-8 fails with one line that names UTF-8."""
+        fails(runner.invoke(args=["users", command, "\udcff"]), "UTF-8")  # the byte FF, as Python reads it (PEP 383)
 
     @pytest.mark.parametrize(("command", "words"), [("promote", "administrator from"), ("activate", "may log in")])
-    def test_twice_is_no_mistake(self, runner, admin, command, words):
-        """What is so already may be asked for again."""
+    def test_twice(self, runner, admin, command, words):
+        """A second promotion or activation succeeds too."""
         for _ in range(2):
             result = runner.invoke(args=["users", command, "ada"])
             assert result.exit_code == 0
             assert words in result.output
 
     def test_an_inactive_admin_does_not_count(self, client, runner, user, admin):
-        """Whoever cannot log in cannot administer."""
+        """An inactive administrator does not count as the last one."""
         runner.invoke(args=["users", "promote", "grace"])
         runner.invoke(args=["users", "deactivate", "grace"])
 
@@ -135,8 +135,8 @@ class TestUsersChange:
         assert client.get(f"{API}/users", headers=admin.headers).status_code == 200
 
     @pytest.mark.parametrize("command", ["create", "promote", "demote", "activate", "deactivate"])
-    def test_need_a_name(self, runner, command):
-        """Without a name it is a mistake of usage: code 2, and the help is named."""
+    def test_missing_name(self, runner, command):
+        """Without a name the command exits with 2 and names its help."""
         result = runner.invoke(args=["users", command])
 
         assert result.exit_code == 2
@@ -145,8 +145,8 @@ class TestUsersChange:
 
 
 class TestUsersList:
-    def test_shows_what_everybody_is(self, app, client, runner, user, admin):
-        """Id, name, and whether administrator or inactive."""
+    def test_shows_each_user(self, app, client, runner, user, admin):
+        """Each line has the id, the name, and `admin` or `inactive`."""
         runner.invoke(args=["users", "deactivate", "grace"])
 
         lines = runner.invoke(args=["users", "list"]).output.splitlines()
@@ -156,28 +156,28 @@ class TestUsersList:
             [str(admin.id), "ada", "admin"],
         ]
 
-    def test_shows_nothing_where_nobody_is(self, runner):
-        """No users are no lines, and no failure."""
+    def test_no_users(self, runner):
+        """Without users the command prints nothing and succeeds."""
         result = runner.invoke(args=["users", "list"])
 
         assert (result.exit_code, result.output) == (0, "")
 
 
 class TestTokensPrune:
-    def test_nothing_to_remove_is_no_failure(self, app, runner, user):
-        """A live session stays, and the command says that it removed nothing."""
+    def test_nothing_has_expired(self, app, runner, user):
+        """If nothing has expired, the command deletes nothing and succeeds."""
         result = runner.invoke(args=["tokens", "prune"])
 
         assert (result.exit_code, result.output) == (0, "Deleted 0 expired row(s).\n")
         assert count(app, Session) == 1
 
-    def test_removes_what_has_expired_and_nothing_else(self, app, client, runner, user, monkeypatch):
-        """In several transactions where there is much; what may still be presented stays."""
+    def test_deletes_expired_rows(self, app, client, runner, user, monkeypatch):
+        """Expired rows are deleted in batches, and rows within the leeway stay."""
         monkeypatch.setattr("app.auth.cli.BATCH", 2)
         client.post(f"{API}/auth/logout/access", headers=user.headers)
         with app.app_context():
             long_ago = utcnow() - timedelta(days=60)
-            today = utcnow() - timedelta(hours=23)  # on a machine whose clock is a day behind, it lives
+            today = utcnow() - timedelta(hours=23)  # not expired on a machine whose clock is a day slow
             db.session.add_all(Session(user_id=user.id, expires_at=long_ago) for _ in range(5))
             db.session.add_all(RevokedToken(jti=UUID(int=n), expires_at=long_ago) for n in range(3))
             db.session.add(RevokedToken(jti=UUID(int=99), expires_at=today))
@@ -190,8 +190,8 @@ class TestTokensPrune:
         assert count(app, Session) == 2
         assert count(app, RevokedToken) == 2
 
-    def test_begins_anew_at_the_end(self, app, runner, monkeypatch):
-        """Whoever held a row as it passed by has let it go by then."""
+    def test_deletes_rows_that_appear_meanwhile(self, app, runner, monkeypatch):
+        """Expired rows that appear during the run are deleted in the same run."""
         monkeypatch.setattr("app.auth.cli.BATCH", 1)
         late = [timedelta(days=80)]
 
@@ -214,7 +214,7 @@ class TestTokensPrune:
 
 class TestTokensRevokeAll:
     def test_ends_every_session(self, app, client, runner, user, other, monkeypatch):
-        """In several transactions; nobody's token is good any more, and everybody may log in again."""
+        """All sessions end, in batches, and users can log in again."""
         monkeypatch.setattr("app.auth.cli.BATCH", 2)
         log_in(client, "grace")
         result = runner.invoke(args=["tokens", "revoke-all", "--yes"])
@@ -223,8 +223,8 @@ class TestTokensRevokeAll:
         assert [error(me(client, account.access_token)) for account in (user, other)] == [(401, "token_revoked")] * 2
         assert me(client, log_in(client, "grace").access_token).status_code == 200
 
-    def test_leaves_alone_who_logs_in_meanwhile(self, app, client, runner, user):
-        """What began later is none of what was meant."""
+    def test_keeps_sessions_that_begin_meanwhile(self, app, client, runner, user):
+        """A session that begins after the command stays."""
         with app.app_context():
             db.session.execute(update(Session).values(created_at=utcnow() + timedelta(seconds=5)))
             db.session.commit()
@@ -233,7 +233,7 @@ class TestTokensRevokeAll:
         assert count(app, Session) == 1
 
     def test_asks_first(self, app, runner, user):
-        """Nobody means it by mistake."""
+        """Without a confirmation the command ends no session."""
         result = runner.invoke(args=["tokens", "revoke-all"], input="n\n")
 
         assert result.exit_code == 1
@@ -264,8 +264,8 @@ class TestWithoutADatabase:
         ],
         ids=" ".join,
     )
-    def test_commands_say_what_to_do(self, tmp_path, url, command):
-        """A database that is away, or has no tables, is one line that names the setting and the command."""
+    def test_commands_name_the_remedy(self, tmp_path, url, command):
+        """Without a usable database, each command names DATABASE_URL and `flask db upgrade`."""
         config = TestingConfig()
         config.DATABASE_URL = url.format(folder=tmp_path)
         app = create_app(config)
@@ -277,8 +277,8 @@ class TestWithoutADatabase:
             db.engine.dispose()
 
 
-def test_every_command_explains_itself(app, runner):
-    """--help works for each of our commands, and says more than its name."""
+def test_every_command_has_help(app, runner):
+    """`--help` works for each command and prints more than three lines."""
     for command in (["users"], ["tokens"], *(["users", name] for name in app.cli.commands["users"].commands)):
         result = runner.invoke(args=[*command, "--help"])
 

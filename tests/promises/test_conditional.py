@@ -1,4 +1,4 @@
-"""Two writers cannot overwrite each other unseen: ETag, If-Match, If-None-Match (RFC 9110 section 13)."""
+"""Conditional requests: ETag, If-Match and If-None-Match (RFC 9110 section 13)."""
 
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -19,21 +19,21 @@ WRONG = ['"another"', 'W/"another"', '"', '"a', "W/", '"a","b",', 'W/"a";x', ","
 
 @pytest.fixture
 def item(client, as_user, lamp):
-    """The path of the user's item, and its ETag."""
+    """The path of the user's thing, and its ETag."""
     path = f"{API}/things/{lamp['id']}"
     return path, client.get(path, headers=as_user).headers["ETag"]
 
 
 @pytest.fixture
 def account(client, user):
-    """The path of the user, and their ETag."""
+    """The path of the user, and the ETag."""
     path = f"{API}/users/{user.id}"
     return path, client.get(path, headers=user.headers).headers["ETag"]
 
 
 class TestETag:
-    def test_is_the_same_wherever_the_item_is_shown(self, client, as_user, as_other):
-        """On creating, reading (also HEAD) and changing; strong, and for everybody alike."""
+    def test_is_the_same_for_every_method(self, client, as_user, as_other):
+        """POST, GET, HEAD and PATCH give every user the same strong ETag."""
         created = client.post(f"{API}/things", headers=as_user, json={"name": "Chair", "price": "1"})
         path = created.headers["Location"]
 
@@ -46,8 +46,8 @@ class TestETag:
         assert changed != tag
         assert client.get(path, headers=as_user).headers["ETag"] == changed
 
-    def test_is_the_same_wherever_the_user_is_shown(self, client, user, as_admin):
-        """By `me` and by id, to oneself and to an administrator."""
+    def test_is_the_same_for_every_path(self, client, user, as_admin):
+        """`/users/me` and `/users/{user_id}` give owner and administrator the same ETag."""
         tag = client.get(f"{API}/users/me", headers=user.headers).headers["ETag"]
 
         assert client.get(f"{API}/users/{user.id}", headers=user.headers).headers["ETag"] == tag
@@ -56,23 +56,23 @@ class TestETag:
         assert renamed != tag
         assert client.get(f"{API}/users/{user.id}", headers=as_admin).headers["ETag"] == renamed
 
-    def test_changes_with_what_others_change(self, client, user, as_other, item):
-        """An item whose owner is gone is another representation."""
+    def test_changes_when_the_owner_is_deleted(self, client, user, as_other, item):
+        """A thing whose owner is deleted gets another ETag."""
         path, tag = item
         client.delete(f"{API}/users/me", headers=user.headers)
 
         assert client.get(path, headers=as_other).headers["ETag"] != tag
 
     def test_a_message_has_none(self, client, as_admin, item):
-        """What is deleted has no representation."""
+        """The response to a DELETE has no ETag."""
         assert "ETag" not in client.delete(item[0], headers=as_admin).headers
 
 
 class TestRead:
     @pytest.mark.parametrize("known", ["{tag}", "W/{tag}", '"x", {tag}', "*", '"x",W/{tag}'])
     @pytest.mark.parametrize("thing", ["item", "account"])
-    def test_whoever_has_it_gets_no_body(self, client, request, as_user, thing, known):
-        """304, with the tag and without a body; compared weakly."""
+    def test_matching_tag(self, client, request, as_user, thing, known):
+        """A matching tag, weak or strong, gets 304 with the ETag and no body."""
         path, tag = request.getfixturevalue(thing)
 
         response = client.get(path, headers={**as_user, "If-None-Match": known.format(tag=tag)})
@@ -81,39 +81,39 @@ class TestRead:
         assert response.headers["ETag"] == tag
 
     @pytest.mark.parametrize("known", WRONG)
-    def test_whoever_has_another_gets_it(self, client, as_user, item, known):
-        """Whatever is malformed is no tag that we gave."""
+    def test_other_tag(self, client, as_user, item, known):
+        """Another tag, or a malformed one, gets 200."""
         response = client.get(item[0], headers={**as_user, "If-None-Match": known})
 
         assert response.status_code == 200
         assert response.headers["ETag"] == item[1]
 
-    def test_only_if_it_still_is(self, client, as_user, item):
-        """If-Match counts for a read too."""
+    def test_if_match(self, client, as_user, item):
+        """A GET with If-Match gets 200 if the tag matches, and 412 otherwise."""
         path, tag = item
 
         assert client.get(path, headers={**as_user, "If-Match": tag}).status_code == 200
         assert client.get(path, headers={**as_user, "If-Match": "*"}).status_code == 200
         assert error(client.get(path, headers={**as_user, "If-Match": '"x"'})) == (412, "precondition_failed")
 
-    def test_a_stranger_learns_nothing_by_it(self, client, item):
-        """The token comes first."""
+    def test_without_a_token(self, client, item):
+        """Without a token even a matching tag gets 401."""
         assert error(client.get(item[0], headers={"If-None-Match": item[1]})) == (401, "authorization_required")
 
 
 class TestWrite:
     @pytest.mark.parametrize("match", ["{tag}", "*", '"x", {tag}'])
-    def test_what_matches_is_done(self, client, as_user, item, match):
-        """The tag of now, or any."""
+    def test_matching_tag(self, client, as_user, item, match):
+        """A PATCH whose If-Match matches changes the thing."""
         path, tag = item
 
         response = client.patch(path, headers={**as_user, "If-Match": match.format(tag=tag)}, json={"price": "2"})
 
         assert (response.status_code, response.json["price"]) == (200, "2.00")
 
-    @pytest.mark.parametrize("match", [*WRONG, "W/{tag}"])
-    def test_what_does_not_match_is_not_done(self, client, as_user, item, match):
-        """412, and nothing has changed.  A weak tag matches nothing (section 13.1.1)."""
+    @pytest.mark.parametrize("match", [*WRONG, "W/{tag}"])  # a weak tag never matches (section 13.1.1)
+    def test_other_tag(self, client, as_user, item, match):
+        """A PATCH whose If-Match does not match gets 412 and changes nothing."""
         path, tag = item
 
         response = client.patch(path, headers={**as_user, "If-Match": match.format(tag=tag)}, json={"price": "2"})
@@ -122,7 +122,7 @@ class TestWrite:
         assert client.get(path, headers=as_user).headers["ETag"] == tag
 
     def test_a_weak_tag_is_explained(self, client, as_user, item):
-        """The remedy of the 412 names the weak tag that a compressing proxy makes."""
+        """A weak tag in If-Match gets 412, and the remedy explains it."""
         path, tag = item
 
         response = client.patch(path, headers={**as_user, "If-Match": f"W/{tag}"}, json={"price": "2"})
@@ -131,8 +131,8 @@ class TestWrite:
         assert "A weak tag (`W/…`) in `If-Match` never matches" in Code.precondition_failed.remedy
 
     @pytest.mark.parametrize("known", ["*", "{tag}", "W/{tag}"])
-    def test_if_none_match_is_for_what_is_not_there(self, client, as_user, item, known):
-        """A write that wants none, where there is one, is a 412 (section 13.1.2)."""
+    def test_if_none_match(self, client, as_user, item, known):
+        """A PATCH whose If-None-Match matches gets 412 (section 13.1.2)."""
         path, tag = item
         headers = {**as_user, "If-None-Match": known.format(tag=tag)}
 
@@ -141,8 +141,8 @@ class TestWrite:
         other = {**as_user, "If-None-Match": '"x"'}
         assert client.patch(path, headers=other, json={"price": "2"}).status_code == 200
 
-    def test_the_second_of_two_writers_is_told(self, client, as_user, as_admin, item):
-        """Both have read the same; who comes later has to look again."""
+    def test_second_of_two_writers(self, client, as_user, as_admin, item):
+        """The second of two writers with the same tag gets 412."""
         path, tag = item
 
         first = client.patch(path, headers={**as_user, "If-Match": tag}, json={"price": "2"})
@@ -152,8 +152,8 @@ class TestWrite:
         assert error(second) == (412, "precondition_failed")
         assert client.get(path, headers=as_user).json == first.json
 
-    def test_of_many_at_once_one_wins(self, app, client, as_user, item):
-        """With one tag between them, exactly one is done."""
+    def test_concurrent_writers(self, app, client, as_user, item):
+        """Exactly one of eight concurrent writers with the same tag succeeds."""
         path, tag = item
         barrier = Barrier(8)
 
@@ -165,8 +165,8 @@ class TestWrite:
         with ThreadPoolExecutor(8) as pool:
             assert Counter(pool.map(write, range(8))) == {200: 1, 412: 7}
 
-    def test_deleting_what_has_changed(self, app, client, as_user, as_admin, item):
-        """An administrator does not delete what is no longer what it was."""
+    def test_delete_after_a_change(self, app, client, as_user, as_admin, item):
+        """A DELETE with an old tag gets 412, and the thing stays."""
         path, tag = item
         client.patch(path, headers=as_user, json={"price": "2"})
 
@@ -177,7 +177,7 @@ class TestWrite:
         assert error(client.delete(path, headers={**as_admin, "If-Match": "*"})) == (404, "not_found")
 
     def test_a_user(self, app, client, as_admin, account):
-        """What an administrator has seen of a user must still be so."""
+        """An administrator's PATCH and DELETE of a user with an old tag get 412."""
         path, tag = account
         first = client.patch(path, headers={**as_admin, "If-Match": tag}, json={"is_admin": True})
 
@@ -189,8 +189,8 @@ class TestWrite:
         assert client.delete(path, headers={**as_admin, "If-Match": first.headers["ETag"]}).status_code == 200
         assert count(app, User) == 1
 
-    def test_oneself(self, app, client, user):
-        """The same for one's own account."""
+    def test_own_account(self, app, client, user):
+        """PATCH and DELETE of the own account check If-Match."""
         path, failed = f"{API}/users/me", (412, "precondition_failed")
         wrong = {**user.headers, "If-Match": '"x"'}
         tag = client.get(path, headers=user.headers).headers["ETag"]
@@ -204,8 +204,8 @@ class TestWrite:
         assert gone.status_code == 200
         assert count(app, User) == 0
 
-    def test_its_place_among_the_faults(self, app, client, user, as_other, as_admin, item, lamp):
-        """Behind the values, the object and the ownership, before what is taken and the last administrator."""
+    def test_order_of_errors(self, app, client, user, as_other, as_admin, item, lamp):
+        """A 412 comes after 422, 404 and 403, and before 409."""
         path, wrong = item[0], {"If-Match": '"x"'}
         client.post(f"{API}/things", headers=user.headers, json={"name": "Chair", "price": "1"})
         last = f"{API}/users/{client.get(f'{API}/users/me', headers=as_admin).json['id']}"
@@ -223,8 +223,8 @@ class TestWrite:
             "precondition_failed",
         )
 
-    def test_a_token_that_came_from_a_refresh_is_told_first(self, client, app, user):
-        """The token, its role and its freshness come before everything of the object."""
+    def test_stale_token(self, client, app, user):
+        """A stale token gets 401 before the tag is compared."""
         make_admin(app, user.username)
         stale = {"Authorization": f"Bearer {refresh(client, user.refresh_token).json['access_token']}"}
 
@@ -233,9 +233,9 @@ class TestWrite:
         assert error(response) == (401, "fresh_token_required")
 
 
-class TestWithoutACondition:
-    def test_the_answer_to_a_change_is_what_is_there(self, app, client, as_user, item, monkeypatch):
-        """Not what was there when the row was first looked at, with the change on top."""
+class TestDatabase:
+    def test_response_is_the_stored_row(self, app, client, as_user, item, monkeypatch):
+        """The response to a PATCH has the changes of a concurrent writer too."""
         path, read = item[0], things.get_thing_or_404
 
         def read_while_another_writes(item_id):
@@ -252,8 +252,8 @@ class TestWithoutACondition:
         shown = client.get(path, headers=as_user)
         assert (shown.data, shown.headers["ETag"]) == (changed.data, changed.headers["ETag"])
 
-    def test_a_412_keeps_no_administrator_waiting(self, app, client, user, admin):
-        """Whoever may not even begin to delete themselves locks nobody's row."""
+    def test_412_writes_nothing(self, app, client, user, admin):
+        """A DELETE that gets 412 sends only SELECTs, so it locks no row."""
         written = []
 
         def keep(_connection, _cursor, statement, *_more):

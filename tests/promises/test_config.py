@@ -1,4 +1,4 @@
-"""Settings: the defaults, what overrides them, and what keeps the program from starting."""
+"""Settings: defaults, sources, checks, and the messages of a refused start."""
 
 import os
 import re
@@ -27,12 +27,12 @@ RANGES = {
     for name, hint in HINTS.items()
     if get_origin(hint) is Annotated and isinstance(get_args(hint)[1], Range)
 }
-SECRET = secrets.token_urlsafe(48)  # a new one each time: none that stands in this repository is a secret
+SECRET = secrets.token_urlsafe(48)  # generated, because a secret in this repository would be public
 
 
 @pytest.fixture(autouse=True)
 def _folder_of_its_own(tmp_path, monkeypatch):
-    """Neither the secret nor the `.env` of this checkout."""
+    """Hide the secret and the `.env` of this checkout."""
     monkeypatch.setattr(config, "INSTANCE", tmp_path / "instance")
     monkeypatch.setattr(config, "ROOT", tmp_path)
     for name in SETTINGS:
@@ -64,7 +64,7 @@ class TestLoadConfig:
         ],
     )
     def test_app_env_picks_the_class(self, monkeypatch, name, kind):
-        """Development, where nothing is said."""
+        """APP_ENV selects the class of settings; the default is development."""
         monkeypatch.setenv("JWT_SECRET_KEY", SECRET)
         if name:
             monkeypatch.setenv("APP_ENV", name)
@@ -73,13 +73,13 @@ class TestLoadConfig:
 
     @pytest.mark.parametrize("name", ["prod", "", "Production", "production "])
     def test_an_unknown_app_env_is_refused(self, monkeypatch, name):
-        """A typo must not end in development."""
+        """An unknown APP_ENV is refused."""
         monkeypatch.setenv("APP_ENV", name)
 
         assert refusal() == "APP_ENV: must be one of development, testing, production"
 
     def test_the_defaults_are_the_documented_ones(self, production):
-        """What the README promises."""
+        """The defaults are those of the README."""
         loaded = load_config()
 
         assert loaded.JWT_ACCESS_TOKEN_EXPIRES == 900
@@ -96,13 +96,13 @@ class TestLoadConfig:
         assert TestingConfig.ALLOW_DELETE_ALL_USERS
         assert DevelopmentConfig.LOG_FORMAT == "console"
 
-    def test_the_default_database_stands_in_instance(self, production):
-        """Whatever folder the program is started in."""
+    def test_the_default_database_is_in_instance(self, production):
+        """The default database is in instance/, whatever the working directory is."""
         with create_app(load_config()).app_context():
             assert db.engine.url.database == str(ROOT / "instance" / "latchkey.db")
 
     def test_the_environment_overrides(self, production, monkeypatch):
-        """By the same name, and of the right type."""
+        """An environment variable overrides its setting, in the setting's type."""
         monkeypatch.setenv("REFRESH_GRACE", "0")
         monkeypatch.setenv("SINGLE_SESSION", "true")
         monkeypatch.setenv("DATABASE_URL", "postgresql://h/d")
@@ -112,15 +112,15 @@ class TestLoadConfig:
         assert loaded.DATABASE_URL == "postgresql://h/d"
 
     @pytest.mark.parametrize(("path", "begins"), [("instance/k", "the project"), ("/k", "the root")])
-    def test_a_key_set_is_found_from_everywhere(self, monkeypatch, path, begins):
-        """A relative path begins at the project, not where the program is started."""
+    def test_the_path_of_a_key_set(self, monkeypatch, path, begins):
+        """A relative JWT_KEYSET starts at the folder of the project."""
         monkeypatch.setenv("JWT_KEYSET", path)
 
         assert str((config.ROOT if begins == "the project" else Path("/")) / path) == load_config().JWT_KEYSET
 
     @pytest.mark.parametrize("name", sorted(RANGES))
     def test_a_number_is_within_its_range(self, monkeypatch, name):
-        """Both ends are taken, and one beyond either is refused by name."""
+        """Both limits of a number are accepted, and values beyond them are refused."""
         monkeypatch.setenv("JWT_SECRET_KEY", SECRET)
         for value in (RANGES[name].min, RANGES[name].max):
             monkeypatch.setenv(name, str(value))
@@ -134,7 +134,7 @@ class TestLoadConfig:
         "name", ["SINGLE_SESSION", "REGISTRATION_OPEN", "ALLOW_DELETE_ALL_USERS", "TRACES", "DATABASE_POOLER"]
     )
     def test_a_switch_is_on_or_off(self, monkeypatch, name):
-        """And nothing in between, which would be taken for either."""
+        """A switch accepts true, 1, false and 0, and nothing else."""
         monkeypatch.setenv("JWT_SECRET_KEY", SECRET)
         monkeypatch.setenv("DATABASE_URL", "postgresql://h/d")
         for text, value in (("true", True), ("1", True), ("false", False), ("0", False)):
@@ -159,7 +159,7 @@ class TestLoadConfig:
         ],
     )
     def test_a_list_is_separated_by_commas(self, monkeypatch, name, good, value):
-        """With blanks or without."""
+        """A list is separated by commas, with or without blanks."""
         monkeypatch.setenv(name, good)
 
         assert tuple(getattr(load_config(), name)) == value
@@ -183,21 +183,21 @@ class TestLoadConfig:
             *[("JWT_TOKEN_LOCATION", bad) for bad in ("", "cookie", "headers,headers", "headers,", "HEADERS")],
         ],
     )
-    def test_each_word_of_a_list_is_judged(self, production, monkeypatch, name, bad):
-        """What looks like a pattern is refused, not matched as one."""
+    def test_each_entry_of_a_list_is_checked(self, production, monkeypatch, name, bad):
+        """An invalid entry of a list is refused, a wildcard included."""
         monkeypatch.setenv(name, bad)
 
         assert refusal().startswith(f"{name}: Must be")
 
     @pytest.mark.parametrize("address", ["localhost", "127.0.0.1:9464", "", "1.2.3"])
-    def test_the_metrics_are_at_an_address(self, production, monkeypatch, address):
-        """A name might be anybody's."""
+    def test_the_metrics_need_an_ip_address(self, production, monkeypatch, address):
+        """METRICS_HOST must be an IP address."""
         monkeypatch.setenv("METRICS_HOST", address)
 
         assert refusal().startswith("METRICS_HOST: Must be an IP address")
 
     def test_the_metrics_have_their_own_port(self, production, monkeypatch):
-        """The one of the service is open to the world."""
+        """METRICS_PORT must differ from PORT."""
         monkeypatch.setenv("PORT", "9464")
         monkeypatch.setenv("METRICS_PORT", "9464")
 
@@ -205,7 +205,7 @@ class TestLoadConfig:
 
     @pytest.mark.parametrize(("name", "value"), [("METRICS_PORT", "9464"), ("TRACES", "true")])
     def test_an_extra_that_is_not_installed(self, production, monkeypatch, name, value):
-        """Is asked for in vain: it says how it is installed."""
+        """A setting whose packages are missing is refused, with the command that installs them."""
         monkeypatch.setenv(name, value)
         assert load_config()
 
@@ -214,23 +214,23 @@ class TestLoadConfig:
         assert (ROOT / refusal().rpartition(" ")[2]).is_file()
 
     @pytest.mark.parametrize("url", ["sqlite:///x.db", "mysql://h/d"])
-    def test_a_pooler_is_one_of_postgresql(self, production, monkeypatch, url):
-        """Elsewhere it would do nothing, and nobody would notice."""
+    def test_a_pooler_needs_postgresql(self, production, monkeypatch, url):
+        """DATABASE_POOLER is refused with any database but PostgreSQL."""
         monkeypatch.setenv("DATABASE_POOLER", "true")
         monkeypatch.setenv("DATABASE_URL", url)
 
         assert refusal().startswith("DATABASE_POOLER: is for PostgreSQL")
 
-    def test_one_process_does_not_change_the_next(self, production, monkeypatch):
-        """What was read belongs to what was loaded, not to the class."""
+    def test_loads_are_independent(self, production, monkeypatch):
+        """A later load does not see the values of an earlier one."""
         monkeypatch.setenv("REFRESH_GRACE", "0")
         load_config()
         monkeypatch.delenv("REFRESH_GRACE")
 
         assert load_config().REFRESH_GRACE == 10
 
-    def test_every_bad_value_is_told_at_once(self, production, monkeypatch):
-        """By name, without its value, in one line."""
+    def test_every_bad_value_is_named(self, production, monkeypatch):
+        """One line names all bad settings, without their values."""
         bad = {
             "JWT_ACCESS_TOKEN_EXPIRES": SECRET, "REFRESH_GRACE": "61", "SINGLE_SESSION": SECRET, "DATABASE_URL": SECRET,
             "LOG_LEVEL": SECRET, "MAX_CONTENT_LENGTH": "", "PASSWORD_MIN_LENGTH": "7", "PORT": "0", "JWT_ISSUER": "",
@@ -243,8 +243,8 @@ class TestLoadConfig:
     @pytest.mark.parametrize(
         "url", ["nonsense", "oracle://h/d", "://", "http://h", "", pytest.param(SECRET, id="a secret")]
     )
-    def test_a_database_that_we_do_not_speak_to(self, production, monkeypatch, url):
-        """It is refused at the start, not at the first request."""
+    def test_an_unsupported_database(self, production, monkeypatch, url):
+        """A DATABASE_URL of an unsupported database is refused at the start."""
         monkeypatch.setenv("DATABASE_URL", url)
 
         assert refusal().startswith("DATABASE_URL: Must be a URL that begins with one of sqlite")
@@ -262,7 +262,7 @@ class TestProduction:
         ],
     )
     def test_needs_a_good_secret(self, production, monkeypatch, secret, words):
-        """And says how to make one."""
+        """A weak secret is refused, with a command that makes a good one."""
         monkeypatch.setenv("JWT_SECRET_KEY", secret)
 
         assert words in refusal()
@@ -277,55 +277,55 @@ class TestProduction:
             ("FLASK_DEBUG", "1"),
         ],
     )
-    def test_refuses_what_is_unsafe(self, production, monkeypatch, name, value):
-        """What is fine on one's own machine is not among strangers."""
+    def test_refuses_unsafe_settings(self, production, monkeypatch, name, value):
+        """Production refuses settings that are only for development."""
         monkeypatch.setenv(name, value)
 
         assert refusal().startswith(f"{name}: ")
 
-    def test_takes_tokens_from_queries_only_if_told_twice(self, production, monkeypatch):
-        """Addresses end up in histories and logs."""
+    def test_tokens_in_queries_need_a_second_setting(self, production, monkeypatch):
+        """Tokens in the query need ALLOW_TOKEN_IN_QUERY too, because URLs are logged."""
         monkeypatch.setenv("JWT_TOKEN_LOCATION", "headers,query_string")
         assert refusal().startswith("ALLOW_TOKEN_IN_QUERY: ")
 
         monkeypatch.setenv("ALLOW_TOKEN_IN_QUERY", "true")
         assert tuple(load_config().JWT_TOKEN_LOCATION) == ("headers", "query_string")
 
-    def test_tells_everything_unsafe_at_once(self, production, monkeypatch):
-        """Nobody has to start four times to hear of four mistakes."""
+    def test_names_every_unsafe_setting(self, production, monkeypatch):
+        """One message names all unsafe settings."""
         unsafe = {"JWT_SECRET_KEY": "x", "ARGON2_TIME_COST": "1", "ALLOW_DELETE_ALL_USERS": "1", "FLASK_DEBUG": "1"}
         for name, value in unsafe.items():
             monkeypatch.setenv(name, value)
 
         assert set(re.findall(r"(?:^|; )([A-Z_0-9]+): ", refusal())) == unsafe.keys()
 
-    def test_more_than_the_floor_is_fine(self, production, monkeypatch):
-        """Harder hashes, a longer password."""
+    def test_accepts_more_than_the_minimum(self, production, monkeypatch):
+        """Values above the minimum are accepted."""
         monkeypatch.setenv("ARGON2_MEMORY_COST", "65536")
         monkeypatch.setenv("PASSWORD_MIN_LENGTH", "15")
 
         assert load_config().ARGON2_MEMORY_COST == 65_536
 
-    def test_a_random_hexadecimal_secret_is_random(self, production, monkeypatch):
-        """What `openssl rand -hex 32` prints is taken."""
+    def test_accepts_a_hexadecimal_secret(self, production, monkeypatch):
+        """A secret from `openssl rand -hex 32` is accepted."""
         monkeypatch.setenv("JWT_SECRET_KEY", os.urandom(32).hex())
 
         assert load_config()
 
 
-class TestKeptSecret:
-    def test_is_made_once_and_readable_by_its_owner_alone(self, tmp_path):
-        """Two starts sign with one key."""
+class TestStoredSecret:
+    def test_is_made_once_and_private(self, tmp_path):
+        """Two starts share one secret, in a file that only its owner can read."""
         first, second = load_config().JWT_SECRET_KEY, load_config().JWT_SECRET_KEY
 
         assert first == second
         assert len(first) >= 64
-        kept = tmp_path / "instance" / "jwt_secret_key"
-        assert stat.S_IMODE(kept.stat().st_mode) == 0o600
-        assert list(kept.parent.iterdir()) == [kept]
+        stored = tmp_path / "instance" / "jwt_secret_key"
+        assert stat.S_IMODE(stored.stat().st_mode) == 0o600
+        assert list(stored.parent.iterdir()) == [stored]
 
-    def test_is_one_for_all_who_start_at_once(self, tmp_path):
-        """Whoever comes second takes what the first one made."""
+    def test_concurrent_starts(self, tmp_path):
+        """Concurrent starts share one secret."""
         together = Barrier(8)
 
         def start(_number):
@@ -333,12 +333,12 @@ class TestKeptSecret:
             return load_config().JWT_SECRET_KEY
 
         with ThreadPoolExecutor(8) as pool:
-            kept = set(pool.map(start, range(8)))
+            stored = set(pool.map(start, range(8)))
 
-        assert kept == {(tmp_path / "instance" / "jwt_secret_key").read_text()}
+        assert stored == {(tmp_path / "instance" / "jwt_secret_key").read_text()}
 
-    def test_says_where_it_cannot_be_kept(self, tmp_path, monkeypatch):
-        """A folder that cannot be made is one line, and what to do."""
+    def test_cannot_be_stored(self, tmp_path, monkeypatch):
+        """A secret that cannot be stored is refused with one line."""
         (tmp_path / "file").touch()
         monkeypatch.setattr(config, "INSTANCE", tmp_path / "file" / "instance")
 
@@ -347,16 +347,16 @@ class TestKeptSecret:
 
 class TestDotEnv:
     def test_is_read_and_the_environment_wins(self, tmp_path, monkeypatch):
-        """A file for what one does not want to type; a variable for the exception."""
+        """`.env` is read, and the environment overrides it."""
         (tmp_path / ".env").write_text("REFRESH_GRACE=3\nJWT_LEEWAY=4\n")
         monkeypatch.setenv("JWT_LEEWAY", "5")
-        monkeypatch.setenv("REFRESH_GRACE", "x")  # so that what the file sets is undone after the test
+        monkeypatch.setenv("REFRESH_GRACE", "x")  # so that monkeypatch removes the value of the file
         monkeypatch.delenv("REFRESH_GRACE")
 
         assert (load_config().REFRESH_GRACE, load_config().JWT_LEEWAY) == (3, 5)
 
     def test_is_not_read_in_tests(self, tmp_path, monkeypatch):
-        """What stands there on one machine must not decide a test."""
+        """With APP_ENV=testing, `.env` is not read."""
         (tmp_path / ".env").write_text("REFRESH_GRACE=3\n")
         monkeypatch.setenv("APP_ENV", "testing")
 
@@ -378,7 +378,7 @@ class TestDotEnv:
     ids=["no secret", "bytes", "a port", "a driver", "a line break", "no header", "a class"],
 )
 def test_a_bad_start_is_one_line(name, value):
-    """`wsgi.py` names the setting, shows no value and exits with 1: no stack trace."""
+    """`wsgi.py` exits with 1 and one line, with the setting's name and not its value."""
     good = {"PATH": os.environ["PATH"], "APP_ENV": "production", "JWT_SECRET_KEY": secrets.token_urlsafe(48)}
 
     run = subprocess.run(
@@ -393,14 +393,14 @@ def test_a_bad_start_is_one_line(name, value):
 
 @pytest.mark.parametrize("page", ["README.md", "README.zh-CN.md"])
 def test_every_setting_is_documented(page):
-    """Each stands in the table of settings, in both languages."""
+    """The READMEs of both languages name every setting."""
     text = (ROOT / page).read_text()
 
     assert [name for name in [*SETTINGS, "APP_ENV"] if f"`{name}`" not in text] == []
 
 
 def test_no_page_prints_a_secret():
-    """What stands in this repository, somebody would put into production."""
+    """No file has a value for JWT_SECRET_KEY that could be copied."""
     pages = [page for folder in (".", "docs", ".ci", "deploy", "app") for page in (ROOT / folder).glob("*.*")]
     printed = re.compile(r"JWT_SECRET_KEY['\"]?\s*[=:]\s*['\"]?[A-Za-z0-9+/_.-]{32}")
 
@@ -411,8 +411,8 @@ def test_no_page_prints_a_secret():
 
 
 @pytest.mark.parametrize("page", sorted((ROOT / "requirements").glob("*.txt")), ids=lambda path: path.name)
-def test_a_lock_file_names_no_place(page):
-    """Packages, versions and hashes; no index, no address, no path of a machine."""
+def test_a_lock_file_names_no_source(page):
+    """A lock file has packages, versions and hashes, and no URL or path."""
     lines = [line for line in page.read_text().splitlines() if not line.startswith("#")]
 
     assert [line for line in lines if "://" in line or re.match(r"\s*(-[-a-z]*i|/)", line)] == []

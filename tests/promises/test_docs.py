@@ -1,4 +1,4 @@
-"""The page at /docs: what it is made of, and, in a browser, that it works under its own policy."""
+"""The page at /docs: its files, its policy, and its behaviour in a browser."""
 
 import json
 import os
@@ -26,19 +26,19 @@ STRANGE_NAMES = [
     "", "index.css", "swagger-ui.js", "LICENSE", "docs.html", "init.js/", "INIT.JS", "..", "../docs.py", "..%2fdocs.py",
     "%2e%2e/routes.py", "..\\docs.py", "init.js%00", "/etc/passwd",
 ]  # fmt: skip
-expect.set_options(timeout=30_000)  # milliseconds: a busy machine draws slowly
+expect.set_options(timeout=30_000)  # milliseconds, because a busy machine is slow
 CHROMIUMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
 @pytest.fixture
 def client():
-    """Of an application whose database nobody asks."""
+    """A client of an application whose database is not used."""
     return create_app(TestingConfig()).test_client()
 
 
 class TestShowDocs:
     def test_is_a_page_under_a_strict_policy(self, client):
-        """Nothing inline, nothing from elsewhere, and no cache keeps it."""
+        """The page has a strict policy, no inline code and `no-store`."""
         response = client.get("/docs")
 
         assert (response.status_code, response.mimetype) == (200, "text/html")
@@ -56,15 +56,15 @@ class TestShowDocs:
         }
         assert re.search(r"<script>|<style|\sstyle=|\son[a-z]+=", response.text) is None
 
-    def test_asks_for_our_files_alone(self, client):
-        """What it links to is there, and the document is the one thing besides."""
+    def test_links_to_own_files(self, client):
+        """The page links only to its own files and to /openapi.json."""
         linked = re.findall(r'(?:src|href)="([^"]+)"', client.get("/docs").text)
 
         assert set(linked) == {f"/docs/{name}" for name in FILES} | {"/openapi.json"}
         assert all(client.get(path).status_code == 200 for path in linked)
 
-    def test_takes_head_and_options_and_no_query(self, client):
-        """As everywhere."""
+    def test_methods_and_queries(self, client):
+        """HEAD and OPTIONS work; a query, a final slash and a POST do not."""
         assert client.head("/docs").status_code == client.options("/docs").status_code == 200
         assert error(client.get("/docs?url=x")) == (422, "validation_failed")
         assert error(client.get("/docs/")) == (404, "not_found")
@@ -73,8 +73,8 @@ class TestShowDocs:
 
 class TestShowDocsFile:
     @pytest.mark.parametrize("name", FILES)
-    def test_is_kept_for_a_while(self, client, name):
-        """By its type, which nobody guesses, and with an ETag."""
+    def test_headers(self, client, name):
+        """A file has its content type, `nosniff`, and 300 seconds in caches."""
         response = client.get(f"/docs/{name}")
 
         assert response.status_code == 200
@@ -84,8 +84,8 @@ class TestShowDocsFile:
         head = client.head(f"/docs/{name}")
         assert (head.data, head.headers["Content-Length"]) == (b"", str(len(response.data)))
 
-    def test_is_not_sent_twice(self, client):
-        """Who has it gets 304; who wants another one, 412."""
+    def test_conditional_requests(self, client):
+        """A known ETag gets 304, and If-Match with another one gets 412."""
         etag = client.get("/docs/init.js").headers["ETag"]
 
         unchanged = client.get("/docs/init.js", headers={"If-None-Match": etag})
@@ -94,17 +94,17 @@ class TestShowDocsFile:
         assert error(client.get("/docs/init.js", headers={"If-Match": '"other"'})) == (412, "precondition_failed")
 
     @pytest.mark.parametrize("name", STRANGE_NAMES)
-    def test_nothing_else_is_given_out(self, client, name):
-        """Whatever else stands in those folders, or outside of them."""
+    def test_other_names(self, client, name):
+        """Names of other files, inside the folder or outside, get 404."""
         assert error(client.get(f"/docs/{name}")) == (404, "not_found")
 
     @pytest.mark.parametrize("path", ["/docs", "/docs/init.js", "/docs/docs.css"])
-    def test_ours_name_no_other_host(self, client, path):
-        """Neither by a scheme nor without one."""
+    def test_no_other_host(self, client, path):
+        """Our files contain no URL of another host."""
         assert re.search(r"""https?:|wss?:|["'(]//""", client.get(path).text) is None
 
     def test_tokens_are_in_no_storage(self, client):
-        """What a script has stored, every other script of this origin reads, also tomorrow."""
+        """The script does not use browser storage, which other scripts could read."""
         assert re.search(r"localStorage|sessionStorage|indexedDB", client.get("/docs/init.js").text) is None
 
 
@@ -121,15 +121,15 @@ def server(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def browser():
-    """A Chromium that is installed; where there is none, these tests are left out, but not in CI."""
+    """An installed Chromium.  Without one, skip the tests, or fail in CI."""
     path = next(filter(None, map(shutil.which, CHROMIUMS)), None)
     if path is None:
         leave = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
-        leave("no Chromium: install one to see the page at /docs work")
+        leave("no Chromium: install it to test the page at /docs in a browser")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=path,
-            chromium_sandbox=os.geteuid() != 0,  # as root it does not start in one
+            chromium_sandbox=os.geteuid() != 0,  # as root, Chromium does not start with a sandbox
             args=["--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync"],
         )
         yield browser
@@ -138,7 +138,7 @@ def browser():
 
 @pytest.fixture
 def page(browser, server):
-    """The page, ready.  Whatever it did: no error, no violation of the policy, no request to any other host."""
+    """The open page.  Afterwards, checks for errors, policy violations and requests to other hosts."""
     context = browser.new_context(base_url=server)
     context.add_init_script(
         "addEventListener('securitypolicyviolation', (e) => console.error(e.violatedDirective, e.blockedURI, e.sample))"
@@ -153,7 +153,7 @@ def page(browser, server):
     status(page).to_have_text("Nobody is logged in. ")
     yield page
     assert [problem for problem in problems if not problem.startswith("Failed to load resource")] == []
-    assert all(urlsplit(url).path.startswith(API) for url in failed)  # the API may refuse; a file may not be missing
+    assert all(urlsplit(url).path.startswith(API) for url in failed)  # only calls of the API may fail
     assert {origin.geturl() for origin in asked if origin.scheme != "data"} == {server}
     assert page.evaluate("[localStorage.length, sessionStorage.length]") == [0, 0]
     context.close()
@@ -179,7 +179,7 @@ def status(page):
 
 
 def execute(page, method, path, body=None, **query):
-    """Call an operation by hand: its request, the status of its answer, and what the page shows of it."""
+    """Call an operation; return the sent headers, the status and the shown response."""
     operation = page.locator(f".opblock-{method}").filter(has=page.locator(f'[data-path="{path}"]'))
     if "is-open" not in operation.get_attribute("class"):
         operation.locator(".opblock-summary-control").click()
@@ -197,14 +197,14 @@ def execute(page, method, path, body=None, **query):
 
 @pytest.mark.programs
 class TestInABrowser:
-    def test_a_wrong_password_is_told(self, page):
-        """In the words of the API."""
+    def test_wrong_password(self, page):
+        """The page shows the message of the API for a wrong password."""
         log_in(page, "in this page", "wrong password")
 
         status(page).to_have_text("The user name or the password is wrong.")
 
     def test_by_the_header(self, page):
-        """Log in, read, write, log out; the next call is a stranger's."""
+        """Calls send the Authorization header after a login, and no longer after a logout."""
         log_in(page, "in this page")
         status(page).to_contain_text("grace is logged in, by the Authorization header.")
 
@@ -220,7 +220,7 @@ class TestInABrowser:
         assert (code, "authorization" in sent) == (401, False)
 
     def test_by_cookies(self, page):
-        """No script sees a token; what changes something sends the CSRF value; a reload forgets nobody."""
+        """Calls send cookies and the CSRF value, and a reload keeps the login."""
         log_in(page, "in cookies")
         status(page).to_contain_text("grace is logged in, by cookies")
         readable = page.evaluate("document.cookie")
@@ -234,7 +234,7 @@ class TestInABrowser:
         assert code == 200
         assert f"csrf_refresh_token={sent['x-csrf-token']}" in readable
 
-        page.goto("/docs")  # not `reload`: Swagger UI calls the `_` in its own deep links deprecated
+        page.goto("/docs")  # not `reload`, because Swagger UI warns about the `_` in its own deep links
         status(page).to_contain_text("grace is logged in, by cookies")
         sent, code, _shown = execute(page, "get", f"{API}/users/me")
         assert (code, "x-csrf-token" in sent) == (200, False)
@@ -244,8 +244,8 @@ class TestInABrowser:
         assert execute(page, "get", f"{API}/users/me")[1] == 401
         assert page.evaluate("document.cookie") == ""
 
-    def test_cookies_are_not_hidden_by_tokens_of_before(self, page):
-        """A header would go before them."""
+    def test_cookies_replace_the_header(self, page):
+        """After a refresh into cookies, calls send no Authorization header."""
         log_in(page, "in this page")
         status(page).to_contain_text("by the Authorization header")
 
@@ -255,8 +255,8 @@ class TestInABrowser:
         sent, code, _shown = execute(page, "get", f"{API}/users/me")
         assert (code, "authorization" in sent) == (200, False)
 
-    def test_a_refresh_by_hand_is_no_theft(self, page):
-        """The page goes on with the new tokens: the old refresh token would end the session."""
+    def test_refresh_by_hand(self, page):
+        """After a refresh by hand the page uses the new refresh token."""
         log_in(page, "in this page")
         status(page).to_contain_text("grace is logged in")
 
@@ -268,8 +268,8 @@ class TestInABrowser:
 
         assert len({first, second, third}) == 3
 
-    def test_what_is_called_by_hand_counts(self, page):
-        """A registration logs in, a logout logs out, and the bar knows."""
+    def test_register_and_log_out_by_hand(self, page):
+        """A registration by hand logs in, and a logout by hand logs out."""
         newcomer = {"username": "newcomer", "password": PASSWORD}
         assert execute(page, "post", f"{API}/auth/register", newcomer)[1] == 201
         status(page).to_contain_text("newcomer is logged in, by the Authorization header.")
@@ -278,7 +278,7 @@ class TestInABrowser:
         status(page).to_have_text("Nobody is logged in. ")
 
     def test_an_expired_token_is_explained(self, page):
-        """And how to go on."""
+        """The page explains an expired token and how to renew it."""
         expired = {"error": "token_expired", "message": "The token has expired.", "status": 401, "request_id": "x"}
         log_in(page, "in this page")
         status(page).to_contain_text("grace is logged in")

@@ -1,4 +1,4 @@
-"""Facts that stand in two files, because the files may not import each other, agree."""
+"""Facts that two files repeat, because neither may import the other."""
 
 import re
 from pathlib import Path
@@ -12,8 +12,8 @@ from server import clients
 ROOT = Path(__file__).parent.parent.parent
 
 
-def test_the_shortest_secret_is_one_number():
-    """`config_rules` may not import `app`; both have the minimum of RFC 7518."""
+def test_the_minimum_length_of_a_secret():
+    """`config_rules` and `key_set` have the same minimum length of a secret (RFC 7518)."""
     assert config_rules.MIN_SECRET_BYTES == key_set.MIN_SECRET_BYTES
 
 

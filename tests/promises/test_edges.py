@@ -1,4 +1,4 @@
-"""Proxies, host names, other origins, TLS: who is believed, and by which setting."""
+"""Trusted proxies, trusted hosts, CORS and HSTS, and their settings."""
 
 import pytest
 
@@ -21,7 +21,7 @@ STRANGERS = [
 
 
 def client_of(**settings):
-    """A client of an application whose database nobody asks."""
+    """A client of an application with these settings, whose database is not used."""
     config = TestingConfig()
     for name, value in settings.items():
         setattr(config, name, value)
@@ -39,14 +39,14 @@ def cors(response):
 
 class TestCors:
     def test_is_off_by_default(self):
-        """No page of another origin reads an answer."""
+        """Without CORS_ORIGINS no response has a CORS header."""
         client = client_of()
 
         assert cors(client.get("/health/live", headers={"Origin": APP})) == set()
         assert cors(preflight(client, APP)) == set()
 
-    def test_an_origin_that_was_named_may_call(self):
-        """With cookies; it sees what it needs, and no cache gives its answers to others."""
+    def test_allowed_origin(self):
+        """An allowed origin may send cookies, and may read the exposed headers."""
         client = client_of(CORS_ORIGINS=(APP, "https://admin.example.com"))
 
         response = client.get("/health/live", headers={"Origin": APP})
@@ -62,24 +62,24 @@ class TestCors:
         assert "POST" in asked.headers["Access-Control-Allow-Methods"]
         assert asked.headers["Access-Control-Allow-Headers"].lower() == "authorization, content-type"
 
-    def test_an_error_can_be_read_too(self):
-        """Else a front end sees a network failure where it should see a 401."""
+    def test_error(self):
+        """An error has the CORS headers too."""
         response = client_of(CORS_ORIGINS=(APP,)).get(f"{API}/users/me", headers={"Origin": APP})
 
         assert error(response) == (401, "authorization_required")
         assert response.headers["Access-Control-Allow-Origin"] == APP
 
     @pytest.mark.parametrize("origin", STRANGERS)
-    def test_nobody_else_may(self, origin):
-        """Neither a part of a name nor another scheme or port is the origin that was named."""
+    def test_other_origins(self, origin):
+        """An origin with a similar name, another scheme or another port is not allowed."""
         client = client_of(CORS_ORIGINS=(APP, "https://admin.example.com"))
 
         assert "Access-Control-Allow-Origin" not in client.get("/health/live", headers={"Origin": origin}).headers
         assert "Access-Control-Allow-Origin" not in preflight(client, origin).headers
 
     @pytest.mark.parametrize("origin", STRANGERS)
-    def test_one_origin_alone_is_matched_as_exactly(self, origin):
-        """A browser that gets the name of another origin keeps the answer from the page."""
+    def test_single_origin(self, origin):
+        """With one allowed origin, no response allows another one."""
         client = client_of(CORS_ORIGINS=(APP,))
 
         for response in (client.get("/health/live", headers={"Origin": origin}), preflight(client, origin)):
@@ -88,21 +88,21 @@ class TestCors:
 
 
 class TestHosts:
-    def test_any_is_taken_by_default(self):
-        """A first run needs no setting."""
+    def test_any_by_default(self):
+        """Without TRUSTED_HOSTS every host is accepted."""
         assert client_of().get("/health/live", headers={"Host": "whatever.example"}).status_code == 200
 
     @pytest.mark.parametrize("host", ["api.example.com", "api.example.com:8000"])
-    def test_ours_are_answered(self, host):
-        """With any port."""
+    def test_trusted_host(self, host):
+        """A trusted host is accepted with any port."""
         client = client_of(TRUSTED_HOSTS=("api.example.com",))
 
         assert client.get("/health/live", headers={"Host": host}).status_code == 200
 
     @pytest.mark.parametrize("host", ["evil.example", "api.example.com.evil.example", "", "a b", "x/y"])
     @pytest.mark.parametrize("path", ["/health/live", "/nowhere", f"{API}/users/me"])
-    def test_others_are_a_bad_request(self, host, path):
-        """In the one shape, whatever they ask for."""
+    def test_other_hosts(self, host, path):
+        """Another host gets 400 on every path."""
         client = client_of(TRUSTED_HOSTS=("api.example.com",))
 
         assert error(client.get(path, headers={"Host": host})) == (400, "bad_request")
@@ -116,8 +116,8 @@ class TestProxies:
         return sessions[0]["ip_address"]
 
     @pytest.mark.parametrize(("hops", "address"), [(0, "127.0.0.1"), (1, "198.51.100.7"), (2, "203.0.113.9")])
-    def test_as_many_are_believed_as_are_named(self, another, hops, address):
-        """What stands before the outermost of ours, anybody could have written."""
+    def test_number_of_proxies(self, another, hops, address):
+        """TRUSTED_PROXIES selects the forwarded address, and 0 ignores the headers."""
         behind = another(TRUSTED_PROXIES=hops)
         body = {"username": "grace", "password": "correct horse battery"}
         response = behind.test_client().post(f"{API}/auth/register", json=body, headers=self.FORWARDED)
@@ -134,16 +134,16 @@ class TestProxies:
             ("2001:db8::1", "2001:db8::1"),
         ],
     )
-    def test_a_port_does_not_count(self, another, forwarded, address):
-        """Some proxies name it; a client with another port is the same client."""
+    def test_port(self, another, forwarded, address):
+        """The port in X-Forwarded-For is dropped."""
         behind = another(TRUSTED_PROXIES=1)
         client = behind.test_client()
         client.environ_base["HTTP_X_FORWARDED_FOR"] = forwarded
 
         assert self.address(behind, sign_up(client, "grace").headers) == address
 
-    def test_nonsense_is_no_fault(self, another):
-        """An address that is none is kept as it came, within its length."""
+    def test_invalid_address(self, another):
+        """An invalid address is stored as sent, cut to 45 characters."""
         behind = another(TRUSTED_PROXIES=1)
         client = behind.test_client()
         client.environ_base["HTTP_X_FORWARDED_FOR"] = "nonsense" * 60
@@ -154,8 +154,8 @@ class TestProxies:
 
 
 class TestTls:
-    def test_is_promised_where_it_is(self):
-        """For a year; over plain HTTP a browser would ignore it."""
+    def test_hsts(self):
+        """HTTPS responses have Strict-Transport-Security for a year; HTTP responses do not."""
         client = client_of()
 
         assert "Strict-Transport-Security" not in client.get("/health/live").headers

@@ -1,4 +1,4 @@
-"""Whatever goes wrong, the answer has the one shape, and nothing has changed."""
+"""Errors: each has the same shape and leaves the data unchanged."""
 
 import json
 import uuid
@@ -37,7 +37,7 @@ def nested(depth):
 
 
 def assert_closed(response):
-    """Nothing of the answer is for other sites, frames, caches or guesses."""
+    """Check the security headers of a JSON response."""
     headers = response.headers
     assert headers["X-Content-Type-Options"] == "nosniff"
     assert headers["Content-Security-Policy"] == "default-src 'none'; frame-ancestors 'none'"
@@ -49,7 +49,7 @@ def assert_closed(response):
 
 @pytest.fixture
 def plain():
-    """A client of an application whose database nobody asks."""
+    """A client of an application whose database is not used."""
     return create_app(TestingConfig()).test_client()
 
 
@@ -59,7 +59,7 @@ class TestPathsAndMethods:
         ["/nowhere", "/api/v1", f"{API}/things/", f"{API}//things", f"{API}/Things", "/.env", "/static/x", "/%ff"],
     )
     def test_an_unknown_path_is_not_found(self, client, path):
-        """Never a redirect: there is one spelling of a path."""
+        """An unknown or misspelled path gets 404, never a redirect."""
         assert error(client.get(path)) == (404, "not_found")
 
     @pytest.mark.parametrize(
@@ -72,8 +72,8 @@ class TestPathsAndMethods:
             ("PROPFIND", f"{API}/things", {"GET", "HEAD", "POST", "OPTIONS"}),
         ],
     )
-    def test_another_method_names_those_that_are_allowed(self, client, method, path, allowed):
-        """405 comes with `Allow` (RFC 9110 section 15.5.6)."""
+    def test_wrong_method(self, client, method, path, allowed):
+        """A wrong method gets 405 with `Allow` (RFC 9110 section 15.5.6)."""
         response = client.open(path, method=method)
 
         assert error(response) == (405, "method_not_allowed")
@@ -81,14 +81,14 @@ class TestPathsAndMethods:
 
     @pytest.mark.parametrize("path", ["/", f"{API}/things", "/openapi.json", "/health/live"])
     def test_head_and_options_work_where_get_does(self, client, path):
-        """HEAD has no body, OPTIONS says what is allowed."""
+        """Where GET works, HEAD has no body and OPTIONS allows GET."""
         assert (client.head(path).status_code, client.head(path).data) == (200, b"")
         assert "GET" in client.options(path).headers["Allow"]
 
 
 class TestBodies:
-    def test_no_request_sees_that_of_another(self, app, client):
-        """Even where a test sends its requests from within one application context, which would keep what it read."""
+    def test_requests_share_no_context(self, app, client):
+        """Requests inside one application context do not share `g` or the user."""
         with app.app_context():
             g.mine = "stays"
             ada = sign_up(client, "ada")
@@ -110,8 +110,8 @@ class TestBodies:
             nested(33).encode(), b"[" * 50_000, b'{"a":' * 10_000,
         ],
     )  # fmt: skip
-    def test_what_is_not_strict_json_is_a_bad_request(self, app, client, body):
-        """Parsers disagree about such a body, so it has no meaning here (RFC 8259)."""
+    def test_invalid_json(self, app, client, body):
+        """A body that is not strict JSON gets 400 (RFC 8259)."""
         assert error(client.post(REGISTER, data=body, content_type=JSON)) == (400, "bad_request")
         assert count(app, User) == 0
 
@@ -121,8 +121,8 @@ class TestBodies:
          b'{"a":' * 13_000, b"[" + b"9" * 65_000 + b"]", b"[" + b"1" * 65_000 + b"e9]"],
         ids=["escaped quotes", "quotes", "backslashes", "objects", "an integer", "a float"],
     )  # fmt: skip
-    def test_the_worst_body_is_judged_at_once(self, body):
-        """Nobody can keep a thread busy by sending what is hard to read: the work grows with the length alone."""
+    def test_the_worst_body(self, body):
+        """The slowest body to parse is refused within a second of CPU time."""
         began = thread_time()
 
         with pytest.raises(NotStrictError):
@@ -145,8 +145,8 @@ class TestBodies:
             '{"username":"[[{{"}',
         ],
     )
-    def test_json_of_another_shape_is_not_valid(self, app, client, body):
-        """What can be read but is not what was asked for is a 422."""
+    def test_json_of_another_shape(self, app, client, body):
+        """Valid JSON of another shape gets 422."""
         assert error(client.post(REGISTER, data=body, content_type=JSON)) == (422, "validation_failed")
         assert count(app, User) == 0
 
@@ -156,7 +156,7 @@ class TestBodies:
          "application/json, text/plain", "application/json;charset=utf-16", "multipart/form-data; boundary=x"],
     )  # fmt: skip
     def test_another_content_type_is_refused(self, app, client, content_type):
-        """A form of another site cannot post JSON to us by calling it something else."""
+        """Another content type gets 415, so that no HTML form can post JSON."""
         response = client.post(REGISTER, data=GOOD, content_type=content_type)
 
         assert error(response) == (415, "unsupported_media_type")
@@ -164,34 +164,34 @@ class TestBodies:
 
     @pytest.mark.parametrize("encoding", ["gzip", "br", "deflate", "identity, gzip", "x"])
     def test_an_encoded_body_is_refused(self, app, client, encoding):
-        """Nothing is inflated; the answer says what is taken instead (RFC 9110 section 12.5.3)."""
+        """A compressed body gets 415 with Accept-Encoding (RFC 9110 section 12.5.3)."""
         response = client.post(REGISTER, data=GOOD, content_type=JSON, headers={"Content-Encoding": encoding})
 
         assert error(response) == (415, "unsupported_media_type")
         assert response.headers["Accept-Encoding"] == "identity"
         assert count(app, User) == 0
 
-    def test_a_body_may_say_that_it_is_not_encoded(self, client):
-        """Content codings know no case; and another 415 says nothing about them."""
-        said = {"Content-Encoding": "Identity"}
+    def test_identity_encoding(self, client):
+        """`identity` is accepted in any case, and another 415 has no Accept-Encoding."""
+        headers = {"Content-Encoding": "Identity"}
 
-        assert client.post(REGISTER, data=GOOD, content_type=JSON, headers=said).status_code == 201
+        assert client.post(REGISTER, data=GOOD, content_type=JSON, headers=headers).status_code == 201
         assert "Accept-Encoding" not in client.post(REGISTER, data=GOOD, content_type="text/plain").headers
 
-    def test_no_body_at_all_is_an_empty_one(self, client):
-        """Where there is nothing, its type is not what is wrong."""
+    def test_missing_body(self, client):
+        """A missing body gets 400, not 415."""
         assert error(client.post(REGISTER)) == (400, "bad_request")
 
     @pytest.mark.parametrize(
         "content_type",
         [JSON, "APPLICATION/JSON", "application/json; charset=utf-8", 'application/json;charset="UTF-8"'],
     )
-    def test_one_content_type_in_every_spelling(self, client, content_type):
-        """Media types know no case, and UTF-8 may be said."""
+    def test_spellings_of_the_content_type(self, client, content_type):
+        """The content type is accepted in any case and with `charset=utf-8`."""
         assert client.post(REGISTER, data=f" \n{GOOD}\t ", content_type=content_type).status_code == 201
 
     def test_an_unknown_field_is_named(self, client):
-        """Every one of them, up to twenty."""
+        """Unknown fields are listed, up to twenty."""
         body = json.loads(GOOD) | {f"field{number}": 1 for number in range(1000)} | {"k" * 5000: 1}
 
         response = client.post(REGISTER, json=body)
@@ -200,21 +200,21 @@ class TestBodies:
         assert len(response.json["errors"]["json"]) == 20
         assert set(map(str, response.json["errors"]["json"].values())) == {"['Unknown field.']"}
 
-    def test_what_is_asked_for_is_named_first(self, client):
-        """However many unknown fields there are; and the same request gets the same answer."""
+    def test_missing_fields_come_first(self, client):
+        """Missing fields are listed before unknown ones, in a fixed order."""
         response = client.post(REGISTER, json={f"field{number:03}": 1 for number in range(100)})
 
         expected = ["password", "username", *(f"field{number:03}" for number in range(18))]
         assert list(response.json["errors"]["json"]) == expected
 
-    def test_every_fault_is_told_at_once(self, client):
-        """Nobody has to mend one field to hear of the next."""
+    def test_every_wrong_field_is_listed(self, client):
+        """One response lists all wrong fields."""
         response = client.post(REGISTER, json={"username": "a", "password": 1, "x": 1})
 
         assert response.json["errors"]["json"].keys() == {"username", "password", "x"}
 
     def test_a_body_over_the_limit_is_too_large(self, app, client):
-        """The limit itself is still taken; one byte more is not read."""
+        """A body of MAX_CONTENT_LENGTH is accepted, and one more byte gets 413."""
         limit = app.config["MAX_CONTENT_LENGTH"]
         assert client.post(REGISTER, data=GOOD.ljust(limit), content_type=JSON).status_code == 201
         assert error(client.post(REGISTER, data=GOOD.ljust(limit + 1), content_type=JSON)) == (413, "payload_too_large")
@@ -229,7 +229,7 @@ class TestBodies:
         return client.post(REGISTER, environ_overrides=environ)
 
     def test_a_chunked_body_has_the_same_limit(self, app, client):
-        """Without a declared length nothing is cut off in silence."""
+        """A chunked body has the same limit."""
         limit = app.config["MAX_CONTENT_LENGTH"]
         assert error(self.chunked(client, BytesIO(GOOD.encode().ljust(limit + 1)))) == (413, "payload_too_large")
         assert self.chunked(client, BytesIO(GOOD.encode().ljust(limit))).status_code == 201
@@ -244,7 +244,7 @@ class TestBodies:
         ],
     )
     def test_a_body_that_does_not_arrive(self, app, client, monkeypatch, fault, answer):
-        """A body that the client does not finish is the client's error."""
+        """A body that does not arrive in time gets 408, and a broken one 400."""
         monkeypatch.setattr("app.web.request.framing_errors", (OSError, ParseException))  # as gunicorn.conf.py does
 
         class Stream:
@@ -255,7 +255,7 @@ class TestBodies:
         assert count(app, User) == 0
 
     def test_a_body_that_breaks_off(self, app, client):
-        """Less than was declared is not taken for the whole."""
+        """A body that is shorter than its Content-Length gets 400."""
         response = client.post(
             REGISTER, data=GOOD, content_type=JSON, environ_overrides={"CONTENT_LENGTH": str(len(GOOD) + 1)}
         )
@@ -267,8 +267,8 @@ class TestBodies:
 class TestQueries:
     @pytest.mark.parametrize("path", ["users/me", "auth/sessions", "things/1"])
     @pytest.mark.parametrize("query", ["x=1", "page=2", "x", "%00=1"])
-    def test_a_parameter_that_is_not_known_is_refused(self, client, as_user, path, query):
-        """Also where no parameter is known at all."""
+    def test_unknown_parameter(self, client, as_user, path, query):
+        """An unknown parameter gets 422, also where no parameter exists."""
         response = client.get(f"{API}/{path}?{query}", headers=as_user)
 
         assert error(response) == (422, "validation_failed")
@@ -276,13 +276,13 @@ class TestQueries:
 
     @pytest.mark.parametrize("query", ["x=1", "x=1&x=2"])
     @pytest.mark.parametrize("path", ["/", "/health/live", "/health/ready"])
-    def test_neither_is_one_known_outside_of_the_api(self, plain, path, query):
-        """Paths that need no token and no database are no exception."""
+    def test_unknown_parameter_outside_the_api(self, plain, path, query):
+        """Paths outside the API refuse unknown parameters too."""
         assert error(plain.get(f"{path}?{query}")) == (422, "validation_failed")
         assert error(plain.get(f"{path}?{query}&y=%ff")) == (400, "bad_request")
 
-    def test_neither_is_one_known_where_a_body_is(self, app, client):
-        """A good body does not make up for it."""
+    def test_unknown_parameter_with_a_body(self, app, client):
+        """An unknown parameter gets 422 even if the body is valid."""
         response = client.post(f"{REGISTER}?x=1", data=GOOD, content_type=JSON)
 
         assert error(response) == (422, "validation_failed")
@@ -296,48 +296,48 @@ class TestQueries:
             ("DELETE", "auth/sessions?keep_current=false&keep_current=true", "keep_current"),
         ],
     )
-    def test_a_parameter_stands_once(self, client, as_user, method, path, name):
-        """Of two, nobody knows which one is meant, and nothing is done."""
+    def test_repeated_parameter(self, client, as_user, method, path, name):
+        """A repeated parameter gets 422, and nothing is done."""
         response = client.open(f"{API}/{path}", method=method, headers=as_user)
 
         assert error(response) == (422, "validation_failed")
         assert response.json["errors"] == {"query": {name: ["Repeated."]}}
         assert client.get(f"{API}/users/me", headers=as_user).status_code == 200
 
-    def test_twenty_unknown_ones_are_named(self, client, as_user):
-        """As in a body."""
+    def test_many_unknown_parameters(self, client, as_user):
+        """The response lists at most twenty unknown parameters."""
         query = "&".join(f"x{number}=1" for number in range(100))
 
         assert len(client.get(f"{API}/users/me?{query}", headers=as_user).json["errors"]["query"]) == 20
 
     @pytest.mark.parametrize("path", ["users/me?x=%ff", "things?cursor=%ff", "things?cursor=%ED%A0%80", "things?%ff=1"])
     def test_a_query_that_is_not_utf_8_is_a_bad_request(self, client, as_user, path):
-        """It says nothing that could be judged."""
+        """A query that is not UTF-8 gets 400."""
         assert error(client.get(f"{API}/{path}", headers=as_user)) == (400, "bad_request")
 
 
 class TestHeaders:
     @pytest.mark.parametrize("sent", ["abc", "A.b_c-9", "9" * 128])
     def test_a_request_id_comes_back(self, client, sent):
-        """A caller may name the request, so that two logs can be put side by side."""
+        """A valid X-Request-ID is repeated in the header and the body."""
         response = client.get("/nowhere", headers={"X-Request-ID": sent})
 
         assert response.headers["X-Request-ID"] == response.json["request_id"] == sent
 
     @pytest.mark.parametrize("sent", ["", "a" * 129, "a b", "é", "a;b", "<script>", '"', "a/b"])
-    def test_another_request_id_is_replaced(self, client, sent):
-        """What could do harm in a log gets no further."""
+    def test_an_invalid_request_id_is_replaced(self, client, sent):
+        """An invalid X-Request-ID is replaced by a new UUID."""
         answers = [client.get("/", headers={"X-Request-ID": sent}).headers["X-Request-ID"] for _ in range(2)]
 
         assert uuid.UUID(answers[0]) != uuid.UUID(answers[1])
 
     @pytest.mark.parametrize("path", ["/", "/nowhere", f"{API}/things", f"{API}/users/me", f"{API}/auth/login"])
-    def test_every_answer_is_closed_to_other_sites(self, client, path):
-        """Successes and errors alike."""
+    def test_security_headers(self, client, path):
+        """Successes and errors have the security headers."""
         assert_closed(client.get(path))
 
-    def test_a_401_says_how_to_come_in(self, client, user, as_stale_user):
-        """RFC 6750 section 3: a bare realm where no token came, what is wrong with the one that did; RFC 9470."""
+    def test_challenges(self, client, user, as_stale_user):
+        """Each kind of 401 has its challenge (RFC 6750 section 3, RFC 9470)."""
         bare = 'Bearer realm="Latchkey"'
         bad = f'{bare}, error="invalid_token", error_description='
         stale = f'{bare}, error="insufficient_user_authentication", error_description='
@@ -360,15 +360,15 @@ class TestHeaders:
 
         for response, code, challenge in answers:
             assert error(response) == (401, code)
-            said = response.headers["WWW-Authenticate"]
-            assert said == challenge if challenge[-1] == '"' else said.startswith(challenge)
+            header = response.headers["WWW-Authenticate"]
+            assert header == challenge if challenge[-1] == '"' else header.startswith(challenge)
 
     @pytest.mark.parametrize(
         ("title", "realm"),
         [("Corner Shop", "Corner Shop"), ('A "B" \\', "A %22B%22 %5C"), ("门锁", "%E9%97%A8%E9%94%81")],
     )
     def test_the_realm_is_the_title(self, app, client, title, realm):
-        """The realm of a 401 is the product's title, whatever the issuer is; in ASCII, as headers are."""
+        """The realm of a 401 is API_TITLE, percent-encoded to ASCII."""
         app.config.update(API_TITLE=title, JWT_ISSUER="issuer")
 
         challenge = client.get(f"{API}/users/me").headers["WWW-Authenticate"]
@@ -389,8 +389,8 @@ class TestFaults:
 
         return breaking
 
-    def test_a_crash_tells_the_log_and_not_the_caller(self, client, breaking, caplog):
-        """500 with a request id, under which the log has the cause."""
+    def test_crash(self, client, breaking, caplog):
+        """A crash gets 500, and only the log has its cause."""
         breaking(ZeroDivisionError("a secret of the house"))
 
         response = client.get("/")
@@ -400,15 +400,15 @@ class TestFaults:
         assert "ZeroDivisionError: a secret of the house" in caplog.text
         assert_closed(response)
 
-    def test_a_status_of_another_kind_keeps_it(self, client, breaking):
-        """Whoever aborts with a status that has no code of ours gets it in our shape."""
+    def test_status_without_a_code(self, client, breaking):
+        """An HTTP exception without a code of ours keeps its status."""
         breaking(Gone())
 
         with off_the_record():
             assert error(client.get("/")) == (410, "gone")
 
-    def test_an_error_of_the_program_is_not_the_databases_fault(self, client, app, breaking, monkeypatch):
-        """A statement that is wrong is a 500, not a 503 that asks to try again."""
+    def test_wrong_statement(self, client, app, breaking, monkeypatch):
+        """A wrong statement gets 500, not 503."""
 
         def view():
             with app.app_context():
@@ -420,8 +420,8 @@ class TestFaults:
         assert error(client.get("/")) == (500, "internal_error")
         assert client.get(f"{API}/things").status_code == 200
 
-    def test_a_connection_that_is_lost_midway_is_the_databases_fault(self, app, client, monkeypatch):
-        """A process that was frozen in a transaction finds its connection closed: 503, and then it is served again."""
+    def test_connection_lost_midway(self, app, client, monkeypatch):
+        """A connection that is lost in a transaction gets 503, and the next request works."""
         waits = {
             "postgresql": "SET idle_in_transaction_session_timeout = '100ms'",
             "mysql": "SET SESSION idle_transaction_timeout = 1",
@@ -443,8 +443,8 @@ class TestFaults:
             assert error(client.get("/")) == (503, "database_unavailable")
         assert client.get(f"{API}/things").status_code == 200
 
-    def test_a_connection_that_is_lost_at_the_end_changes_no_answer(self, app, client, monkeypatch):
-        """Where it goes after the last query there is nothing to take back; the next request gets another."""
+    def test_connection_lost_at_the_end(self, app, client, monkeypatch):
+        """A connection that is lost after the last statement does not change the response."""
         with app.app_context():
             way = ENDINGS.get(db.engine.dialect.name)
         if way is None:
@@ -463,8 +463,8 @@ class TestFaults:
             assert client.get("/").json == {"done": True}
         assert client.get(f"{API}/things").status_code == 200
 
-    def test_a_reference_to_what_is_gone_is_not_found(self, app, client, monkeypatch):
-        """Whoever was deleted in the meantime is not our fault: the foreign key says so on every database."""
+    def test_reference_to_a_missing_row(self, app, client, monkeypatch):
+        """A foreign key to a missing row gets 404 on every database."""
 
         def view():
             db.session.add(Thing(name="Lamp", price=Decimal(1), owner_id=999_999))
@@ -476,8 +476,8 @@ class TestFaults:
             assert error(client.get("/")) == (404, "not_found")
         assert count(app, Thing) == 0
 
-    def test_a_row_that_goes_before_it_is_written_is_not_found(self, app, client, monkeypatch):
-        """Somebody else was faster."""
+    def test_row_deleted_meanwhile(self, app, client, monkeypatch):
+        """An update of a row that was deleted meanwhile gets 404."""
 
         def view():
             item = Thing(name="Lamp", price=Decimal(1))
@@ -494,7 +494,7 @@ class TestFaults:
         assert count(app, Thing) == 0
 
     def unavailable(self, config):
-        """What an application over such a database answers, to strangers and to whoever has a good token."""
+        """Yields the responses to requests with and without a token."""
         app = app_with_things(config)
         with app.app_context():
             grant = Grant(uuid.uuid4(), uuid.uuid4(), utcnow(), utcnow() + timedelta(days=1))
@@ -519,8 +519,8 @@ class TestFaults:
         "url",
         ["postgresql://nobody@127.0.0.1:1/x", "mysql://nobody@127.0.0.1:1/x", "sqlite:////nowhere/x.db", "sqlite://"],
     )
-    def test_a_database_that_is_away_is_not_the_callers_fault(self, url):
-        """503 and when to come back, never 500; and never 401, which would make clients throw good tokens away."""
+    def test_unavailable_database(self, url):
+        """Without its database the API answers 503 with Retry-After, never 401 or 500."""
         config = TestingConfig()
         config.DATABASE_URL = url
 
@@ -533,7 +533,7 @@ class TestFaults:
 
 
 class TestOrder:
-    """Where several things are wrong, the contract says which is told."""
+    """The order of the errors, if several apply."""
 
     @pytest.mark.parametrize(
         ("method", "path", "caller", "options", "answer"),
@@ -563,8 +563,8 @@ class TestOrder:
             ("PATCH", "things/999999", "user", {"json": {"price": "1"}}, (404, "not_found")),
         ],
     )
-    def test_the_first_fault_is_told(self, client, user, admin, method, path, caller, options, answer):
-        """Path and method, size, token, role, freshness, type, syntax, values, object."""
+    def test_the_first_error_is_returned(self, client, user, admin, method, path, caller, options, answer):
+        """The order is path, method, size, token, role, freshness, type, syntax, values, object."""
         tokens = {
             "user": user.access_token,
             "bad": "x.y.z",
@@ -576,7 +576,7 @@ class TestOrder:
         assert error(client.open(f"{API}/{path}", method=method, headers=headers, **options)) == answer
 
     def test_ownership_comes_before_uniqueness(self, client, as_user, as_other, lamp):
-        """Who may not change an item does not learn which names are taken."""
+        """Another user's rename gets 403 even if the name is taken."""
         client.post(f"{API}/things", headers=as_user, json={"name": "Chair", "price": "1"})
 
         response = client.patch(f"{API}/things/{lamp['id']}", headers=as_other, json={"name": "Chair"})

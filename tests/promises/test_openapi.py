@@ -1,4 +1,4 @@
-"""The API document: it is valid, it is committed, and it says exactly what is asked for and answered."""
+"""The API document: valid, committed, and in agreement with the code."""
 
 import json
 from pathlib import Path
@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def document(make=create_app, **settings):
-    """The document of an application with these settings, over a database that nobody asks."""
+    """The document of an application with these settings."""
     config = TestingConfig()
     for name, value in settings.items():
         setattr(config, name, value)
@@ -35,7 +35,7 @@ BEARER = [{"accessToken": []}]
 
 
 def resolved(thing):
-    """What a reference stands for."""
+    """The object that a reference points to."""
     while "$ref" in thing:
         _hash, _components, kind, name = thing["$ref"].split("/")
         thing = DOCUMENT["components"][kind][name]
@@ -48,17 +48,17 @@ def security(method, path):
 
 class TestDocument:
     def test_is_valid(self):
-        """By the validator of the specification."""
+        """The validator of the specification accepts the document."""
         validate(DOCUMENT)
 
         assert DOCUMENT["openapi"] == "3.1.0"
 
     def test_is_the_committed_one(self):
-        """`flask openapi write` brings it up to date."""
+        """`openapi.json` is the output of `flask openapi write`."""
         assert document() == json.loads((ROOT / "openapi.json").read_text())
 
-    def test_is_not_read_twice(self):
-        """A reader who has it already gets a 304; an unknown parameter is refused here too."""
+    def test_conditional_request(self):
+        """A known ETag gets 304, and an unknown parameter 422."""
         client = create_app(TestingConfig()).test_client()
         tag = client.get("/openapi.json").headers["ETag"]
 
@@ -66,7 +66,7 @@ class TestDocument:
         assert error(client.get("/openapi.json?x=1")) == (422, "validation_failed")
 
     def test_every_component_is_used(self):
-        """Nothing is left of what flask-smorest brings along."""
+        """Every component is used, except the example of a 405."""
         text = json.dumps(DOCUMENT)
         unused = [
             f"{kind}/{name}"
@@ -75,20 +75,20 @@ class TestDocument:
             if kind != "securitySchemes" and f'"#/components/{kind}/{name}"' not in text
         ]
 
-        assert unused == [f"examples/{Code.method_not_allowed.name}"]  # no operation answers that: it is another
+        assert unused == [f"examples/{Code.method_not_allowed.name}"]  # no operation returns it
 
 
 @pytest.mark.parametrize(("method", "path"), OPERATIONS)
 class TestOperation:
-    def test_says_what_it_does(self, method, path):
-        """A summary, and a name for the functions of generated clients."""
+    def test_has_a_summary_and_an_id(self, method, path):
+        """Each operation has a summary and a unique operationId."""
         operation = OPERATIONS[method, path]
 
         assert operation["summary"]
         assert [other.get("operationId") for other in OPERATIONS.values()].count(operation["operationId"]) == 1
 
     def test_names_every_error(self, method, path):
-        """Each in the one shape, narrowed to its codes, with an example of each."""
+        """Each error has the error schema, its codes and an example of each."""
         failures = {int(s): resolved(r) for s, r in OPERATIONS[method, path]["responses"].items() if int(s) >= 400}
 
         assert {400, 408, 413, 414, 422, 431, 500} <= failures.keys()
@@ -107,7 +107,7 @@ class TestOperation:
             assert "X-Request-ID" in response["headers"]
 
     def test_shows_examples_that_are_valid(self, method, path):
-        """Of what is sent and of what comes back."""
+        """The examples of requests and responses match their schemas."""
         operation = OPERATIONS[method, path]
         bodies = [operation.get("requestBody", {}), *(r for s, r in operation["responses"].items() if int(s) < 300)]
 
@@ -120,8 +120,8 @@ class TestOperation:
 
 
 class TestBodies:
-    def test_of_a_refresh_may_be_left_out(self):
-        """The token may come by the header or by a cookie; every other body must be there."""
+    def test_optional_bodies(self):
+        """Only the bodies of a refresh and of a refresh logout are optional."""
         bodies = {path: op["requestBody"]["required"] for (_, path), op in OPERATIONS.items() if "requestBody" in op}
 
         assert {path for path, required in bodies.items() if not required} == {
@@ -129,10 +129,10 @@ class TestBodies:
             f"{API}/auth/logout/refresh",
         }
 
-    def test_of_a_422_says_what_is_wrong(self):
-        """In lists of text."""
-        told = OPERATIONS["post", f"{API}/auth/login"]["responses"]["422"]
-        schema = {**resolved(told)["content"]["application/json"]["schema"], "components": DOCUMENT["components"]}
+    def test_of_a_422(self):
+        """A 422 has `errors` with lists of texts."""
+        response = OPERATIONS["post", f"{API}/auth/login"]["responses"]["422"]
+        schema = {**resolved(response)["content"]["application/json"]["schema"], "components": DOCUMENT["components"]}
         body = {"error": "validation_failed", "message": "…", "status": 422, "request_id": "…"}
 
         is_valid = jsonschema_rs.validator_for(schema).is_valid
@@ -142,18 +142,18 @@ class TestBodies:
 
 
 class TestSecurity:
-    """The guard that enforces it has written it."""
+    """The security of each operation, which its guard documents."""
 
     def test_of_a_read(self):
-        """A token in the header or in the cookie; no CSRF value, for nothing changes."""
+        """A read needs a token in the header or a cookie, without a CSRF value."""
         assert security("get", "/users/me") == [{"accessToken": []}, {"accessCookie": []}]
 
     def test_of_a_write(self):
-        """By cookie, its CSRF value too."""
+        """A write with a cookie needs the CSRF value too."""
         assert security("patch", "/users/me") == [{"accessToken": []}, {"accessCookie": [], "accessCsrf": []}]
 
-    def test_of_the_exact_kinds(self):
-        """Optional, fresh, administrators', refresh, and none."""
+    def test_of_each_guard(self):
+        """Each guard documents its kind of token and its scopes."""
         assert security("get", "/things") == [{}, {"accessToken": []}, {"accessCookie": []}]
         assert security("post", "/things")[0] == {"accessToken": ["fresh"]}
         assert security("delete", "/things/{thing_id}")[0] == {"accessToken": ["admin"]}
@@ -161,8 +161,8 @@ class TestSecurity:
         assert security("post", "/auth/refresh") == [{"refreshToken": []}, {"refreshCookie": [], "refreshCsrf": []}]
         assert security("post", "/auth/login") is None
 
-    def test_brings_its_errors(self):
-        """What a guard raises stands with the operation, and nowhere else."""
+    def test_error_codes(self):
+        """Each operation documents exactly the 401 and 403 codes that it can return."""
 
         def codes(method, path, status):
             response = resolved(OPERATIONS[method, API + path]["responses"][status])
@@ -178,7 +178,7 @@ class TestSecurity:
         assert "403" not in OPERATIONS["get", f"{API}/users/me"]["responses"]
 
     def test_follows_the_settings(self):
-        """Where cookies are off the document has none; in production they have their other names."""
+        """The schemes follow the token locations and the names of the cookies."""
         header_only = document(JWT_TOKEN_LOCATION=("headers",))
         assert header_only["components"]["securitySchemes"].keys() == {"accessToken", "refreshToken"}
         assert header_only["paths"][f"{API}/users/me"]["patch"]["security"] == BEARER
@@ -193,12 +193,12 @@ class TestSecurity:
         assert queries["components"]["securitySchemes"]["accessQuery"]["name"] == "jwt"
 
         bodies = document(JWT_TOKEN_LOCATION=("json",))["paths"][f"{API}/users/me"]["patch"]
-        assert "security" not in bodies  # `[]` would say that it is open to all
+        assert "security" not in bodies  # `[]` would mean that no token is needed
         assert "The token goes into the body." in bodies["description"]
 
 
-class TestTheWatch:
-    """tests/support/contract.py holds every answer of the suite against the document: it is awake."""
+class TestContract:
+    """`tests/support/contract.py`, which compares each response in the suite with the document."""
 
     @pytest.mark.parametrize(
         "answer",
@@ -210,8 +210,8 @@ class TestTheWatch:
             ({"error": "oops", "message": "", "status": 500, "request_id": ""}, 500),
         ],
     )
-    def test_sees_what_the_document_has_not(self, answer):
-        """A page, a status, a field or a code that it does not tell of."""
+    def test_undocumented_response_fails(self, answer):
+        """An undocumented page, status, field or code fails the test."""
         app = create_app(TestingConfig())
         assert app.test_client().get("/health/live").status_code == 200
         app.view_functions["system.show_live"] = lambda: answer
@@ -224,19 +224,19 @@ class TestTheWatch:
 class TestErrorsPage:
     PAGE = ROOT / "docs" / "errors.md"
 
-    def test_is_made_of_the_table(self, runner, tmp_path):
-        """`flask errors write` brings it up to date."""
+    def test_is_up_to_date(self, runner, tmp_path):
+        """`docs/errors.md` is the output of `flask errors write`."""
         runner.invoke(args=["errors", "write", str(tmp_path / "errors.md")])
 
         assert (tmp_path / "errors.md").read_text() == self.PAGE.read_text()
 
     @pytest.mark.parametrize("code", Code)
-    def test_says_of_each_code_when_it_comes_and_what_to_do(self, code):
-        """One row each."""
+    def test_has_a_row_for_each_code(self, code):
+        """Each code has one row with its status, cause and remedy."""
         assert self.PAGE.read_text().count(f"| {code.status} | `{code.name}` | {code.when} | {code.remedy} |") == 1
 
-    def test_a_folder_that_is_not_there_is_told_in_one_line(self, runner):
-        """Neither command ends in a stack trace."""
+    def test_missing_folder(self, runner):
+        """A missing folder makes both commands fail with one line."""
         for command in ("openapi", "errors"):
             result = runner.invoke(args=[command, "write", "/nowhere/x"])
             assert result.exit_code == 1

@@ -1,4 +1,4 @@
-"""Listings page by page: in every order, whatever comes and goes, and at the same cost on every page."""
+"""Pages of a listing: their order, their cursors and the caches."""
 
 import gc
 import json
@@ -23,7 +23,7 @@ NAMES = ["Lamp", "lamp", "Äpfel", "apple", "钥匙", "😀", "ﬁsh", "%_\\", "
 
 
 def add_items(app, rows):
-    """Rows as the database keeps them; what is not said is plain."""
+    """Insert things; a row needs only a name."""
     plain = {"price": Decimal(1), "created_at": BEGAN, "updated_at": BEGAN}
     with app.app_context():
         db.session.execute(insert(Thing), [{**plain, "name_key": name_key(row["name"]), **row} for row in rows])
@@ -32,7 +32,7 @@ def add_items(app, rows):
 
 @pytest.fixture
 def many(app):
-    """Items with few prices and few times: whatever is sorted by has ties."""
+    """Things with few prices and times, so that these orders have ties."""
     rows = [
         {"name": name, "price": Decimal(number % 3), "created_at": BEGAN + timedelta(microseconds=number % 4)}
         for number, name in enumerate(NAMES)
@@ -47,7 +47,7 @@ def get(client, headers, query):
 
 
 def walk(client, headers, between=lambda _page: None, **query):
-    """All items of a listing, page by page by the links."""
+    """All items of a listing, read page by page by the links."""
     path, items = f"{API}/things?" + "&".join(f"{k}={v}" for k, v in query.items()), []
     while path:
         page = client.get(path, headers=headers)
@@ -59,7 +59,7 @@ def walk(client, headers, between=lambda _page: None, **query):
 
 
 def keyed(item, order):
-    """What the rows are sorted by: exact characters, exact amounts, and the id where they are the same."""
+    """The sort key of an item: its text or amount, then its id."""
     value = Decimal(item["price"]) if order == "price" else item[order]
     return (value, item["id"])
 
@@ -68,7 +68,7 @@ class TestOrder:
     @pytest.mark.parametrize("sort", BOTH_WAYS)
     @pytest.mark.parametrize("limit", [1, 5, 100])
     def test_every_item_comes_once_and_in_order(self, client, many, as_user, sort, limit):
-        """By any order, both ways, over any number of pages; names by their code points, on every database."""
+        """Every order and limit returns each item once, with names by code point."""
         items = walk(client, as_user, sort=sort, limit=limit)
 
         order = sort.removeprefix("-")
@@ -77,8 +77,8 @@ class TestOrder:
         assert sorted(item["name"] for item in items) == sorted(NAMES)
 
     @pytest.mark.parametrize("sort", BOTH_WAYS)
-    def test_it_stays_right_while_rows_come_and_go(self, app, client, many, as_user, sort):
-        """Whatever was there all the time comes once; what came or went meanwhile comes at most once."""
+    def test_rows_change_between_pages(self, app, client, many, as_user, sort):
+        """No item repeats and none is skipped while rows are added and deleted."""
 
         def meanwhile(seen):
             with app.app_context():
@@ -93,25 +93,25 @@ class TestOrder:
         assert len(set(names)) == len(names)
         assert set(NAMES) - {"Zebra"} <= set(names)
 
-    def test_an_unknown_order_names_those_there_are(self, client, as_user):
-        """Nobody has to look them up."""
+    def test_unknown_order(self, client, as_user):
+        """An unknown order gets 422 with all allowed orders."""
         response = client.get(f"{API}/things?sort=owner_id", headers=as_user)
 
         assert error(response) == (422, "validation_failed")
         assert all(order in str(response.json["errors"]["query"]["sort"]) for order in BOTH_WAYS)
 
-    def test_an_unknown_field_names_those_there_are(self, client, as_user):
-        """The same for the names of parameters."""
+    def test_unknown_parameter(self, client, as_user):
+        """An unknown parameter gets 422 with all allowed parameters."""
         response = client.get(f"{API}/things?colour=red", headers=as_user)
 
-        [told] = response.json["errors"]["query"]["colour"]
-        assert told == "Unknown field. Allowed: cursor, limit, owner, q, sort."
+        [message] = response.json["errors"]["query"]["colour"]
+        assert message == "Unknown field. Allowed: cursor, limit, owner, q, sort."
 
 
 class TestCursor:
     @pytest.mark.parametrize("other", ["-id", "name", "price", "-price", "created_at"])
     def test_belongs_to_its_order(self, client, many, as_user, other):
-        """In another order it would lead to a page that is not the next one."""
+        """A cursor of one order gets 422 in another order."""
         cursor = get(client, as_user, {"limit": 1})["next_cursor"]
 
         response = client.get(f"{API}/things", headers=as_user, query_string={"cursor": cursor, "sort": other})
@@ -119,24 +119,24 @@ class TestCursor:
         assert error(response) == (422, "validation_failed")
 
     def test_no_character_of_it_can_be_changed(self, client, many, as_user):
-        """It is signed: whoever writes one gets nowhere."""
+        """A cursor with a changed character gets 422, because it is signed."""
         cursor = get(client, as_user, {"limit": 1, "sort": "price"})["next_cursor"]
 
-        for place, character in enumerate(cursor):
-            forged = cursor[:place] + ("A" if character != "A" else "B") + cursor[place + 1 :]
+        for position, character in enumerate(cursor):
+            forged = cursor[:position] + ("A" if character != "A" else "B") + cursor[position + 1 :]
             response = client.get(f"{API}/things", headers=as_user, query_string={"cursor": forged, "sort": "price"})
-            # The last character of a signature has bits that say nothing.
-            assert response.status_code == 422 or place == len(cursor) - 1, (place, forged)
+            # The last character of a signature has unused bits.
+            assert response.status_code == 422 or position == len(cursor) - 1, (position, forged)
 
     def test_of_another_secret_is_refused(self, client, many, as_user, another):
-        """Another installation's cursor is nobody's here."""
+        """A cursor that is signed with another secret gets 422."""
         cursor = get(client, as_user, {"limit": 1})["next_cursor"]
         stranger = another(JWT_SECRET_KEY="another secret of thirty-two bytes!!").test_client()
 
         assert error(stranger.get(f"{API}/things", query_string={"cursor": cursor})) == (422, "validation_failed")
 
-    def test_outlives_a_new_key_and_dies_with_its_own(self, client, many, another, tmp_path):
-        """As a token does: a new signing key sends nobody back to the first page."""
+    def test_is_valid_until_its_key_is_retired(self, client, many, another, tmp_path):
+        """A cursor survives a new signing key, and ends with its own key."""
         path = tmp_path / "keys.json"
         first, _signs = generate_key(path, "EdDSA", utcnow())
 
@@ -152,8 +152,8 @@ class TestCursor:
         retire_key(path, first)
         assert error(page(cursor)) == (422, "validation_failed")
 
-    def test_names_of_any_length_fit_into_it(self, app, client, as_user):
-        """The longest names there are make a link that a server takes."""
+    def test_longest_names(self, app, client, as_user):
+        """With the longest names the Link header stays below 3,000 characters."""
         add_items(app, [{"name": f"{'😀' * 78}{number}"} for number in range(10, 13)])
 
         page = client.get(f"{API}/things?limit=1&sort=name", headers=as_user)
@@ -162,8 +162,8 @@ class TestCursor:
         assert len(walk(client, as_user, limit=1, sort="name")) == 3
 
 
-def test_users_have_signed_cursors_too(client, as_user, as_admin):
-    """Whatever is listed."""
+def test_users_have_cursors_too(client, as_user, as_admin):
+    """A cursor of the users leads to their next page."""
     page = client.get(f"{API}/users?limit=1", headers=as_admin).json
 
     rest = client.get(f"{API}/users?limit=1&cursor={page['next_cursor']}", headers=as_admin)
@@ -174,13 +174,13 @@ def test_users_have_signed_cursors_too(client, as_user, as_admin):
 
 
 def cache_sizes():
-    """How many results each cache of the program keeps."""
+    """The caches of the program, with their numbers of entries."""
     wrappers = [found for found in gc.get_objects() if isinstance(found, _lru_cache_wrapper)]
     return [(found, found.cache_info().currsize) for found in wrappers if found.__module__.startswith("app.")]
 
 
 def test_a_search_leaves_every_cache_as_it_was(client, as_admin):
-    """Different texts share one statement: nothing is added, and so nothing is evicted."""
+    """Searches for different texts add no entry to any cache."""
     client.get(f"{API}/users?q=first", headers=as_admin)
     before = cache_sizes()
 
@@ -192,7 +192,7 @@ def test_a_search_leaves_every_cache_as_it_was(client, as_admin):
 
 
 def test_a_statement_of_one_request_fills_no_cache(app):
-    """`read_page` keeps nothing of a statement."""
+    """`read_page()` adds no entry to any cache."""
     with app.app_context():
         read_page(select(Thing.id), Thing.id, limit=1)
         before = cache_sizes()
@@ -202,5 +202,5 @@ def test_a_statement_of_one_request_fills_no_cache(app):
 
 
 def test_a_listing_keeps_a_bounded_number_of_statements():
-    """A client cannot fill the memory with combinations of filters."""
+    """A listing caches at most STATEMENTS statements."""
     assert LISTING.build.cache_info().maxsize == STATEMENTS

@@ -1,4 +1,4 @@
-"""Every route answers every kind of caller as its feature says."""
+"""Every route and kind of caller, as POLICY of the features says."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from support.api import API, bearer, refresh
 from support.contract import documented
 from support.routes import CALLERS, MATRIX, assert_same, filled_in, routes
 
-# The answers, as the rows of POLICY name them.
+# The names of the responses in POLICY.
 ANSWERS = {
     **{str(status): (status, None) for status in range(200, 300)},
     "who": (401, "authorization_required"),
@@ -50,7 +50,7 @@ def headers(request, client, user, address, caller):
 @pytest.mark.parametrize("caller", CALLERS)
 @pytest.mark.parametrize(("method", "path"), MATRIX)
 def test_who_may_do_what(client, user, address, headers, method, path, caller):
-    """Each caller gets exactly the answer that the table promises."""
+    """Each caller gets the status and the code of the table."""
     body, *answers = MATRIX[method, path]
     if callable(body):
         body = body(client, user)
@@ -58,12 +58,12 @@ def test_who_may_do_what(client, user, address, headers, method, path, caller):
     response = client.open(address, method=method, headers=headers, json=body)
 
     status, code = ANSWERS[answers[CALLERS.index(caller)]]
-    found = response.get_json(silent=True) or {}  # a page is no JSON
+    found = response.get_json(silent=True) or {}  # a page has no JSON
     assert (response.status_code, found.get("error")) == (status, code)
 
 
-def test_the_document_tells_who_may(app, client):
-    """Where nobody is refused, the API document says which token is needed; where nobody is not, it asks for none."""
+def test_the_document_requires_tokens(app, client):
+    """An operation requires a token exactly if callers without one get 401."""
     paths = client.get("/openapi.json").json["paths"]
     for (method, path), (_body, nobody, *_others) in MATRIX.items():
         if path in UNDOCUMENTED:

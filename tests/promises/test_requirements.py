@@ -17,20 +17,21 @@ def normalised(name: str) -> str:
 
 @pytest.mark.parametrize("path", ["prod", "extras", "dev"])
 def test_a_pin_names_the_extras_that_others_ask_for(path):
-    """Pip 23 ignores the pin of `coverage` when a package asks for `coverage[toml]`, and takes the newest release."""
+    """A pin names all extras that other pinned packages ask for."""
+    # Pip 23 ignores the pin of `coverage` when a package asks for `coverage[toml]`, and takes the newest release.
     pins = {name: set(filter(None, extras.split(","))) for name, extras in PIN.findall(_text(path))}
     asked: dict[str, set[str]] = {}
     for name in pins:
         try:
             requires = distribution(name).requires or []
-        except ModuleNotFoundError:  # for another system
+        except ModuleNotFoundError:  # a package for another system
             continue
         for requirement in requires:
             found = EXTRAS.match(requirement)
             if found and "extra ==" not in requirement and normalised(found[1]) in pins:
                 asked.setdefault(normalised(found[1]), set()).update(map(normalised, found[2].split(",")))
 
-    assert "apispec" in asked, "flask-smorest asks for apispec[marshmallow]: this test reads nothing"
+    assert "apispec" in asked, "flask-smorest asks for apispec[marshmallow], but the test did not find it"
     assert {name: extras - pins[name] for name, extras in asked.items() if extras - pins[name]} == {}
 
 

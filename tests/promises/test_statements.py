@@ -39,7 +39,7 @@ def caller(method, path):
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 @pytest.mark.parametrize(("method", "path"), MATRIX)
 def test_costs(app, client, user, request, monkeypatch, caller, method, path):
-    """A success sends as many statements as the table says."""
+    """A success sends the number of statements in the table."""
     address, body = filled_in(path, client, user), MATRIX[method, path][0]
     if callable(body):
         body = body(client, user)
