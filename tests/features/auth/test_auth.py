@@ -1,4 +1,4 @@
-"""Register, log in, stay logged in, log out."""
+"""Registration, login, refresh, logout, password change and the list of sessions."""
 
 from datetime import timedelta
 from uuid import UUID
@@ -18,7 +18,7 @@ from support.api import API, PASSWORD, bearer, claims, count, error, log_in, mak
 
 class TestRegister:
     def test_gives_both_tokens_and_the_user(self, client):
-        """A new account is logged in at once, with a fresh access token."""
+        """A registration returns the user, a fresh access token and a refresh token."""
         response = client.post(f"{API}/auth/register", json={"username": "Grace", "password": PASSWORD})
 
         assert response.status_code == 201
@@ -34,7 +34,7 @@ class TestRegister:
 
     @pytest.mark.parametrize("name", ["GRACE", "ｇｒａｃｅ", "Grace"])
     def test_a_name_is_unique_whatever_the_case(self, app, client, user, name):
-        """A second account of the same name, however it is spelt, is a 409 and no row."""
+        """A name that differs only in case or width gets 409 and adds no row."""
         response = client.post(f"{API}/auth/register", json={"username": name, "password": PASSWORD})
 
         assert error(response) == (409, "username_taken")
@@ -45,7 +45,7 @@ class TestRegister:
         "name", ["ab", "a" * 65, "", " ada", "ada ", "-ada", ".ada", "a b c", "a@b.c", "ad\u200bmin", "a\x00b"]
     )
     def test_refuses_a_bad_name(self, app, client, name):
-        """A name of the wrong length, beginning or characters is a 422 that names the field."""
+        """A bad length, beginning or character gets 422 for `username`."""
         response = client.post(f"{API}/auth/register", json={"username": name, "password": PASSWORD})
 
         assert error(response) == (422, "validation_failed")
@@ -54,7 +54,7 @@ class TestRegister:
 
     @pytest.mark.parametrize("name", ["ada", "a" * 64, "रामकुमार", "สมชายดี", "用户名", "user١٢٣", "a.b_c-d", "9lives"])
     def test_takes_names_of_every_script(self, client, name):
-        """Letters, their marks and digits of any script make a name, and one can log in with it."""
+        """Names of every script are accepted, and can log in."""
         assert sign_up(client, name).username == name
         assert log_in(client, name.upper()).username == name
 
@@ -62,21 +62,21 @@ class TestRegister:
         ("password", "status"), [("x" * 7, 422), ("x" * 8, 201), ("🐎" * 128, 201), ("x" * 129, 422)]
     )
     def test_counts_the_characters_of_the_password(self, client, password, status):
-        """A password has 8 to 128 characters, whatever they are."""
+        """A password has 8 to 128 characters of any kind."""
         response = client.post(f"{API}/auth/register", json={"username": "grace", "password": password})
 
         assert response.status_code == status
 
-    def test_longer_passwords_can_be_asked_for(self, app, client):
-        """PASSWORD_MIN_LENGTH raises the floor."""
+    def test_password_min_length(self, app, client):
+        """PASSWORD_MIN_LENGTH sets the minimum."""
         app.config["PASSWORD_MIN_LENGTH"] = 15
 
         response = client.post(f"{API}/auth/register", json={"username": "grace", "password": "x" * 14})
 
         assert response.json["errors"] == {"json": {"password": ["Length must be between 15 and 128."]}}
 
-    def test_nobody_makes_himself_an_admin(self, client):
-        """A field that is not the caller's to set is refused, not ignored."""
+    def test_refuses_is_admin(self, client):
+        """The field `is_admin` gets 422."""
         response = client.post(
             f"{API}/auth/register", json={"username": "grace", "password": PASSWORD, "is_admin": True}
         )
@@ -84,7 +84,7 @@ class TestRegister:
         assert response.json["errors"] == {"json": {"is_admin": ["Unknown field."]}}
 
     def test_can_be_closed(self, app, client):
-        """With REGISTRATION_OPEN off the answer is 403, and names the setting."""
+        """With REGISTRATION_OPEN off, the response is a 403 that names the setting."""
         app.config["REGISTRATION_OPEN"] = False
 
         response = client.post(f"{API}/auth/register", json={"username": "grace", "password": PASSWORD})
@@ -96,7 +96,7 @@ class TestRegister:
 
 class TestLogin:
     def test_gives_a_fresh_access_token_and_a_refresh_token(self, client, user):
-        """The tokens carry the claims of the contract, and belong to one new session."""
+        """The tokens have the documented claims and belong to a new session."""
         response = client.post(f"{API}/auth/login", json={"username": "grace", "password": PASSWORD})
         access, renewal = claims(response.json["access_token"]), claims(response.json["refresh_token"])
 
@@ -117,8 +117,8 @@ class TestLogin:
             "kid": "secret",
         }
 
-    def test_fails_the_same_whatever_is_wrong(self, app, client, user):
-        """Unknown user, wrong password, inactive account: one answer, with a bare challenge."""
+    def test_every_failure_is_the_same(self, app, client, user):
+        """An unknown user, a wrong password and an inactive account get the same 401."""
         with app.app_context():
             db.session.add(
                 User(username="gone", password_hash=db.session.scalar(select(User.password_hash)), is_active=False)
@@ -144,17 +144,17 @@ class TestLogin:
         ],
     )
     def test_refuses_a_bad_body(self, client, body):
-        """A missing, blank or wrong field is a 422."""
+        """A missing, blank or wrong field gets 422."""
         assert error(client.post(f"{API}/auth/login", json=body)) == (422, "validation_failed")
 
-    def test_one_password_however_it_is_typed(self, client):
+    def test_normalises_the_password(self, client):
         """Composed and decomposed accents are the same password (NFKC)."""
         sign_up(client, "grace", "cafe\u0301 au lait")
 
         assert log_in(client, "grace", "caf\u00e9 au lait").username == "grace"
 
     def test_single_session_ends_the_others(self, app, client, user):
-        """With SINGLE_SESSION a login ends what was before it, and nobody else's."""
+        """With SINGLE_SESSION a login ends the other sessions of the user only."""
         other = sign_up(client, "linus")
         app.config["SINGLE_SESSION"] = True
 
@@ -165,12 +165,12 @@ class TestLogin:
         assert me(client, other.access_token).status_code == 200
 
     def test_renews_a_hash_of_other_parameters(self, app, client, user):
-        """A hash made with other parameters is replaced at the next login, unseen."""
+        """A login replaces a hash of other parameters, and `updated_at` stays."""
         with app.app_context():
             weak = "$argon2id$v=19$m=16,t=2,p=1$c29tZXNhbHRzb21lc2FsdA$"
             before = db.session.scalar(select(User.password_hash))
             assert not before.startswith(weak[:22])
-            from argon2 import PasswordHasher  # noqa: PLC0415 -- this one test makes a foreign hash
+            from argon2 import PasswordHasher  # noqa: PLC0415 -- only this test makes such a hash
 
             old = PasswordHasher(memory_cost=16, time_cost=2, parallelism=1).hash(PASSWORD)
             changed_at = db.session.scalar(select(User.updated_at))
@@ -186,8 +186,8 @@ class TestLogin:
             assert db.session.scalar(select(User.updated_at)) == changed_at
         assert log_in(client, "grace").id == user.id
 
-    def test_takes_expired_rows_along(self, app, client, user):
-        """Logins remove expired sessions and revoked tokens: the tables do not only grow."""
+    def test_deletes_expired_rows(self, app, client, user):
+        """A login deletes expired sessions and revoked tokens."""
         with app.app_context():
             long_ago = utcnow() - timedelta(days=60)
             for number in range(3):
@@ -208,8 +208,8 @@ class TestFreshLogin:
             f"{API}/auth/fresh-login", headers=headers, json={"username": username, "password": password}
         )
 
-    def test_joins_the_session_that_came_along(self, app, client, user, as_stale_user):
-        """The fresh token belongs to the caller's session: no other is made, and logging out ends both."""
+    def test_joins_the_callers_session(self, app, client, user, as_stale_user):
+        """The fresh token belongs to the session of the caller's token."""
         response = self.fresh_login(client, "grace", as_stale_user)
 
         assert response.status_code == 200
@@ -221,8 +221,8 @@ class TestFreshLogin:
         client.post(f"{API}/auth/logout", headers=as_stale_user)
         assert error(me(client, token)) == (401, "token_revoked")
 
-    def test_stands_alone_without_a_token(self, app, client, user):
-        """On its own it makes a session that ends with the token and cannot be renewed."""
+    def test_without_a_token(self, app, client, user):
+        """Without a token it starts a session that ends with the access token."""
         token = self.fresh_login(client, "grace").json["access_token"]
 
         assert claims(token)["sid"] != claims(user.access_token)["sid"]
@@ -232,7 +232,7 @@ class TestFreshLogin:
             assert int(session.expires_at.timestamp()) == claims(token)["exp"]
 
     def test_ignores_a_dead_or_foreign_token(self, client, user):
-        """A token that is expired, broken, logged out or somebody else's counts as none."""
+        """An invalid token, or another user's, counts as no token."""
         other = sign_up(client, "linus")
         dead = log_in(client, "grace")
         client.post(f"{API}/auth/logout", headers=dead.headers)
@@ -254,13 +254,13 @@ class TestFreshLogin:
             )
 
     def test_needs_the_password(self, client, user):
-        """A live token does not stand in for the password."""
+        """A wrong password gets 401 even with a valid token."""
         assert error(self.fresh_login(client, "grace", user.headers, "wrong wrong")) == (401, "invalid_credentials")
 
 
 class TestRefresh:
     def test_gives_a_stale_access_token_and_the_successor(self, client, user):
-        """The new access token is not fresh; the new refresh token goes on from there, five times."""
+        """A refresh returns a stale access token and the next refresh token."""
         token = user.refresh_token
         for _ in range(5):
             response = refresh(client, token)
@@ -274,7 +274,7 @@ class TestRefresh:
             token = response.json["refresh_token"]
 
     def test_keeps_one_row_a_login(self, app, client, user):
-        """However often a session is renewed, it is one row, and nothing is put into revoked_tokens."""
+        """Refreshes add neither a session nor a revoked token."""
         token = user.refresh_token
         for _ in range(3):
             token = refresh(client, token).json["refresh_token"]
@@ -283,14 +283,14 @@ class TestRefresh:
         assert count(app, RevokedToken) == 0
 
     def test_keeps_the_admin(self, client, admin):
-        """The role is in the tokens of a refresh too."""
+        """The new access token of an administrator has the role."""
         token = refresh(client, admin.refresh_token).json["access_token"]
 
         assert claims(token)["is_admin"] is True
         assert client.get(f"{API}/users", headers=bearer(token)).status_code == 200
 
     def test_the_same_successor_within_the_grace(self, client, user):
-        """A lost answer or a second tab gets the very same token again, until the grace is over."""
+        """Within the grace the same token gets the same successor again."""
         with time_machine.travel(utcnow(), tick=False) as clock:
             first = refresh(client, user.refresh_token).json["refresh_token"]
             clock.shift(9.9)
@@ -298,7 +298,7 @@ class TestRefresh:
             assert refresh(client, first).status_code == 200
 
     def test_reuse_after_the_grace_ends_the_session(self, client, user):
-        """An exchanged token that comes again later is theft: its session is dead, and no other."""
+        """A reuse after the grace ends this session and no other."""
         elsewhere = log_in(client, "grace")
         with time_machine.travel(utcnow(), tick=False) as clock:
             tokens = refresh(client, user.refresh_token).json
@@ -314,8 +314,8 @@ class TestRefresh:
             assert me(client, elsewhere.access_token).status_code == 200
             assert refresh(client, elsewhere.refresh_token).status_code == 200
 
-    def test_the_window_does_not_renew(self, client, user):
-        """Asking again within the grace does not make it longer."""
+    def test_reuse_does_not_extend_the_grace(self, client, user):
+        """A reuse within the grace does not extend it."""
         with time_machine.travel(utcnow(), tick=False) as clock:
             refresh(client, user.refresh_token)
             clock.shift(6)
@@ -324,14 +324,14 @@ class TestRefresh:
             assert error(refresh(client, user.refresh_token)) == (401, "token_reused")
 
     def test_a_grandparent_is_reuse_even_within_the_grace(self, client, user):
-        """Once the successor has been exchanged itself, its parent is dead."""
+        """A token whose successor was exchanged is reused, even within the grace."""
         successor = refresh(client, user.refresh_token).json["refresh_token"]
         refresh(client, successor)
 
         assert error(refresh(client, user.refresh_token)) == (401, "token_reused")
 
     def test_without_a_grace_the_first_reuse_counts(self, app, client, user):
-        """REFRESH_GRACE=0 forgives nothing."""
+        """With REFRESH_GRACE=0 the first reuse gets 401."""
         app.config["REFRESH_GRACE"] = 0
         with time_machine.travel(utcnow(), tick=False) as clock:
             refresh(client, user.refresh_token)
@@ -339,7 +339,7 @@ class TestRefresh:
             assert error(refresh(client, user.refresh_token)) == (401, "token_reused")
 
     def test_does_not_extend_the_session(self, client, user):
-        """A session ends when its first refresh token would have, and no token outlives it."""
+        """A session ends when its first refresh token would have expired."""
         end = claims(user.refresh_token)["exp"]
         with time_machine.travel(end - 300, tick=False) as clock:
             response = refresh(client, user.refresh_token)
@@ -351,14 +351,14 @@ class TestRefresh:
             assert error(me(client, response.json["access_token"])) == (401, "token_expired")
 
     def test_takes_no_access_token(self, client, user):
-        """The two kinds of token are not interchangeable."""
+        """An access token cannot refresh, and a refresh token cannot read."""
         assert error(refresh(client, user.access_token)) == (401, "invalid_token")
         assert error(me(client, user.refresh_token)) == (401, "invalid_token")
 
 
 class TestLogout:
     def test_ends_the_session(self, client, user):
-        """Both tokens are dead at the next request; another session lives."""
+        """Both tokens are revoked, and another session continues."""
         elsewhere = log_in(client, "grace")
 
         response = client.post(f"{API}/auth/logout", headers=user.headers)
@@ -369,7 +369,7 @@ class TestLogout:
         assert me(client, elsewhere.access_token).status_code == 200
 
     def test_within_the_grace_of_a_rotation(self, client, user):
-        """A logout in the middle of a rotation kills the parent and the successor."""
+        """A logout within the grace revokes the old and the new refresh token."""
         successor = refresh(client, user.refresh_token).json["refresh_token"]
         client.post(f"{API}/auth/logout", headers=user.headers)
 
@@ -379,7 +379,7 @@ class TestLogout:
 
 class TestLogoutAccess:
     def test_revokes_this_token_alone(self, client, user):
-        """The access token is dead, the refresh token lives."""
+        """The access token is revoked, and the refresh token still works."""
         response = client.post(f"{API}/auth/logout/access", headers=user.headers)
 
         assert response.json == {"message": "Access token has been revoked"}
@@ -389,7 +389,7 @@ class TestLogoutAccess:
         assert me(client, renewed.json["access_token"]).status_code == 200
 
     def test_stays_revoked_as_long_as_the_token_could_live(self, app, client, user):
-        """Pruning forgets a revoked token only when its time and the leeway are over, by any machine's clock."""
+        """The revocation is deleted only when the token has expired by every clock."""
         client.post(f"{API}/auth/logout/access", headers=user.headers)
         end = claims(user.access_token)["exp"]
         with time_machine.travel(end + 9, tick=False) as clock:
@@ -409,16 +409,16 @@ class TestLogoutRefresh:
     def logout_refresh(self, client, token):
         return client.post(f"{API}/auth/logout/refresh", headers=bearer(token))
 
-    def test_revokes_the_renewal_alone(self, client, user):
-        """The refresh token is dead, the access token lives."""
+    def test_revokes_this_token_alone(self, client, user):
+        """The refresh token is revoked, and the access token still works."""
         response = self.logout_refresh(client, user.refresh_token)
 
         assert response.json == {"message": "Refresh token has been revoked"}
         assert error(refresh(client, user.refresh_token)) == (401, "token_revoked")
         assert me(client, user.access_token).status_code == 200
 
-    def test_takes_the_successor_along(self, client, user):
-        """Logging out a token that was exchanged a moment ago stops its successor too."""
+    def test_revokes_the_successor_too(self, client, user):
+        """A token that was just exchanged is revoked with its successor."""
         successor = refresh(client, user.refresh_token).json["refresh_token"]
 
         assert self.logout_refresh(client, user.refresh_token).status_code == 200
@@ -426,8 +426,8 @@ class TestLogoutRefresh:
         assert error(refresh(client, user.refresh_token)) == (401, "token_revoked")
         assert me(client, user.access_token).status_code == 200
 
-    def test_reuse_is_theft_here_too(self, client, user):
-        """A token that was exchanged before the grace ends the session."""
+    def test_reuse_ends_the_session(self, client, user):
+        """A token that is reused after the grace ends the session."""
         with time_machine.travel(utcnow(), tick=False) as clock:
             tokens = refresh(client, user.refresh_token).json
             clock.shift(11)
@@ -442,7 +442,7 @@ class TestChangePassword:
         )
 
     def test_ends_every_session_and_starts_a_new_one(self, client, user):
-        """Old tokens of every session are dead, the answer's live, and only the new password logs in."""
+        """The old tokens and password are refused, the new ones work."""
         elsewhere = log_in(client, "grace")
 
         response = self.change(client, user.headers)
@@ -458,26 +458,26 @@ class TestChangePassword:
         assert error(old) == (401, "invalid_credentials")
 
     def test_needs_the_current_password(self, client, user):
-        """A wrong current password changes nothing."""
+        """A wrong current password gets 401 and changes nothing."""
         assert error(self.change(client, user.headers, current="wrong wrong")) == (401, "invalid_credentials")
         assert me(client, user.access_token).status_code == 200
         assert log_in(client, "grace").id == user.id
 
     def test_needs_a_fresh_token(self, client, as_stale_user):
-        """A token from a refresh is not enough, and the challenge says so (RFC 9470)."""
+        """A stale token gets 401 with the challenge of RFC 9470."""
         response = self.change(client, as_stale_user)
 
         assert error(response) == (401, "fresh_token_required")
         assert 'error="insufficient_user_authentication"' in response.headers["WWW-Authenticate"]
 
     def test_refuses_a_short_new_password(self, client, user):
-        """The rules of registration hold."""
+        """A short new password gets 422."""
         assert self.change(client, user.headers, new="short").json["errors"]["json"].keys() == {"new_password"}
 
 
 class TestListSessions:
-    def test_shows_where_one_is_logged_in(self, client, user):
-        """Every live session of the caller, newest first, with the current one marked; nobody else's."""
+    def test_shows_own_sessions(self, client, user):
+        """The list has the caller's sessions, newest first, and marks the current one."""
         sign_up(client, "linus")
         client.post(
             f"{API}/auth/login",
@@ -503,7 +503,7 @@ class TestListSessions:
         assert sessions[1]["id"] == claims(user.access_token)["sid"]
 
     def test_last_used_moves_with_a_refresh_alone(self, client, user):
-        """Reading costs no write: only logins and refreshes move `last_used_at`."""
+        """A refresh changes `last_used_at`, and a read does not."""
         with time_machine.travel(utcnow() + timedelta(seconds=60), tick=False):
             before = client.get(f"{API}/auth/sessions", headers=user.headers).json["sessions"][0]
             assert before["last_used_at"] == before["created_at"]
@@ -514,7 +514,7 @@ class TestListSessions:
 
 class TestDeleteSessions:
     def test_logs_out_everywhere(self, client, user):
-        """Every session of the caller is over, the current one too."""
+        """All sessions of the caller end, the current one included."""
         elsewhere = log_in(client, "grace")
         other = sign_up(client, "linus")
 
@@ -525,7 +525,7 @@ class TestDeleteSessions:
         assert me(client, other.access_token).status_code == 200
 
     def test_can_keep_the_current_one(self, client, user):
-        """`keep_current` logs out everywhere else."""
+        """With `keep_current` only the other sessions end."""
         elsewhere = log_in(client, "grace")
 
         assert client.delete(f"{API}/auth/sessions?keep_current=true", headers=user.headers).status_code == 200
@@ -537,14 +537,14 @@ class TestDeleteSessions:
         "query", ["keep_current=maybe", "keep_current=1", "keep=true", "keep_current=true&keep_current=false"]
     )
     def test_refuses_a_bad_query(self, client, user, query):
-        """What is not understood ends no session."""
+        """A bad query gets 422 and ends no session."""
         assert error(client.delete(f"{API}/auth/sessions?{query}", headers=user.headers)) == (422, "validation_failed")
         assert me(client, user.access_token).status_code == 200
 
 
 class TestDeleteSession:
     def test_ends_one(self, client, user):
-        """The session that is named is over, and gone."""
+        """The session ends, and a second DELETE gets 404."""
         elsewhere = log_in(client, "grace")
         path = f"{API}/auth/sessions/{claims(elsewhere.access_token)['sid']}"
 
@@ -555,7 +555,7 @@ class TestDeleteSession:
         assert error(client.delete(path, headers=user.headers)) == (404, "not_found")
 
     def test_not_another_users(self, client, user, other):
-        """Another user's session is not there."""
+        """Another user's session gets 404 and continues."""
         path = f"{API}/auth/sessions/{claims(other.access_token)['sid']}"
 
         assert error(client.delete(path, headers=user.headers)) == (404, "not_found")
@@ -563,10 +563,10 @@ class TestDeleteSession:
 
 
 class TestDeadTokens:
-    """What ends a token ends it at the very next request."""
+    """Tokens of users who are deleted, deactivated, demoted or promoted."""
 
-    def test_a_deleted_users_tokens_are_dead_for_ever(self, app, client, user):
-        """Nobody who registers later inherits the id, and with it the tokens, of a user who is gone."""
+    def test_a_deleted_users_tokens_stay_revoked(self, app, client, user):
+        """A new user of the same name inherits neither the id nor the tokens."""
         client.delete(f"{API}/users/me", headers=user.headers)
         newcomer = sign_up(client, "grace")
 
@@ -574,8 +574,8 @@ class TestDeadTokens:
         assert error(me(client, user.access_token)) == (401, "token_revoked")
         assert error(refresh(client, user.refresh_token)) == (401, "token_revoked")
 
-    def test_a_deactivated_users_tokens_stay_dead(self, app, client, user, as_admin):
-        """Deactivation acts at once, and activation brings no old token back."""
+    def test_a_deactivated_users_tokens_stay_revoked(self, app, client, user, as_admin):
+        """A deactivation revokes the tokens, and an activation does not restore them."""
         path = f"{API}/users/{user.id}"
         client.patch(path, headers=as_admin, json={"is_active": False})
         assert error(me(client, user.access_token)) == (401, "token_revoked")
@@ -587,7 +587,7 @@ class TestDeadTokens:
         assert log_in(client, "grace").id == user.id
 
     def test_a_demoted_admin_is_refused_at_once(self, app, client, admin):
-        """The row decides beside the claim: an old token does not make an admin."""
+        """A demoted administrator gets 403 with a token that has the role."""
         with app.app_context():
             db.session.execute(update(User).values(is_admin=False))
             db.session.commit()
@@ -595,7 +595,7 @@ class TestDeadTokens:
         assert error(client.get(f"{API}/users", headers=admin.headers)) == (403, "admin_required")
 
     def test_a_promoted_user_needs_a_new_token(self, app, client, user):
-        """The claim decides beside the row: the promotion comes with the next refresh."""
+        """A promoted user is an administrator after the next refresh."""
         make_admin(app, "grace")
         assert error(client.get(f"{API}/users", headers=user.headers)) == (403, "admin_required")
 

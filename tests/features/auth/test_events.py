@@ -1,4 +1,4 @@
-"""What the log tells a security officer: one line an event, about whom, from where, and never a secret."""
+"""Security events in the log: one line each, without secrets."""
 
 import json
 import logging
@@ -14,7 +14,7 @@ from support.api import API, PASSWORD, bearer, claims, log_in, refresh, sign_up,
 
 @pytest.fixture
 def events(caplog):
-    """The events so far, as a machine reads them."""
+    """Returns the security events since the last call."""
     return lambda: taken_lines(caplog, "app.security")
 
 
@@ -24,7 +24,7 @@ def names(lines):
 
 class TestEvents:
     def test_a_login(self, client, user, events):
-        """Who, in which session, from where, by which request."""
+        """A login is an event with user, session and address."""
         events()
         response = client.post(
             f"{API}/auth/login",
@@ -41,7 +41,7 @@ class TestEvents:
         assert line["level"] == "INFO"
 
     def test_failures(self, client, user, events):
-        """The account is named by its id, if there is one; what was typed, never."""
+        """A failed login has the account's id or null, and never the typed text."""
         events()
         for username in ("grace", "hunter2hunter2", *["grace"] * 5):
             client.post(f"{API}/auth/login", json={"username": username, "password": "wrong password"})
@@ -53,8 +53,8 @@ class TestEvents:
         assert "hunter2" not in json.dumps(lines)
         assert "wrong password" not in json.dumps(lines)
 
-    def test_a_stolen_token(self, client, user, events):
-        """Reuse is a warning, with the session that it ended."""
+    def test_a_reused_token(self, client, user, events):
+        """A reuse is a warning with the user and the session."""
         refresh(client, user.refresh_token)
         events()
         with time_machine.travel(utcnow() + timedelta(seconds=11)):
@@ -75,8 +75,8 @@ class TestEvents:
             ("GET", "users", "authz_fail"),
         ],
     )
-    def test_what_a_user_does(self, client, user, events, method, path, event):
-        """Each with the user and the session."""
+    def test_actions_of_a_user(self, client, user, events, method, path, event):
+        """Each action is an event with the user and the session."""
         sid = claims(user.access_token)["sid"]
         events()
         client.open(f"{API}/{path.format(sid=sid)}", method=method, headers=user.headers)
@@ -85,7 +85,7 @@ class TestEvents:
         assert (line["event"], line["user_id"], line["session_id"]) == (event, user.id, sid)
 
     def test_a_logout_of_the_refresh_token(self, client, user, events):
-        """It is told which of the two it was."""
+        """The event of a refresh logout has the kind `refresh`."""
         events()
         client.post(f"{API}/auth/logout/refresh", headers=bearer(user.refresh_token))
 
@@ -93,7 +93,7 @@ class TestEvents:
         assert (line["event"], line["kind"]) == ("authn_token_revoked", "refresh")
 
     def test_a_password_change(self, client, user, events):
-        """With the new session."""
+        """A password change is an event with the new session."""
         events()
         body = {"current_password": PASSWORD, "new_password": "another long one"}
         response = client.put(f"{API}/auth/password", json=body, headers=user.headers)
@@ -102,8 +102,8 @@ class TestEvents:
         assert line["event"] == "authn_password_change"
         assert line["session_id"] == claims(response.json["access_token"])["sid"]
 
-    def test_what_an_administrator_does(self, client, user, admin, events):
-        """To whom, and by whom."""
+    def test_actions_of_an_administrator(self, client, user, admin, events):
+        """The events have the ids of the user and of the administrator."""
         events()
         client.patch(f"{API}/users/{user.id}", json={"is_admin": True}, headers=admin.headers)
         client.delete(f"{API}/users/{user.id}", headers=admin.headers)
@@ -111,11 +111,11 @@ class TestEvents:
         changed, deleted = events()
         assert (changed["event"], changed["user_id"], changed["by"]) == ("authz_change", user.id, admin.id)
         assert changed["is_admin"] is True
-        assert changed["session_id"] is deleted["session_id"] is None  # no session of the user's is meant
+        assert changed["session_id"] is deleted["session_id"] is None  # the event concerns no single session
         assert (deleted["event"], deleted["user_id"], deleted["by"]) == ("user_deleted", user.id, admin.id)
 
-    def test_what_an_operator_does(self, runner, user, events):
-        """The command line is no back door."""
+    def test_actions_of_an_operator(self, runner, user, events):
+        """A command is an event by `command line`."""
         events()
         runner.invoke(args=["users", "promote", "grace"])
 
@@ -123,7 +123,7 @@ class TestEvents:
         assert (line["event"], line["user_id"], line["by"]) == ("authz_change", user.id, "command line")
 
     def test_a_single_session(self, app, client, user, events):
-        """A login that ends the others says so."""
+        """With SINGLE_SESSION a login is also an event for the sessions it ends."""
         app.config["SINGLE_SESSION"] = True
         events()
         log_in(client, "grace")
@@ -131,7 +131,7 @@ class TestEvents:
         assert names(events()) == ["authn_login_success", "session_ended"]
 
     def test_a_deactivation(self, client, user, admin, events):
-        """Ends every session of the user."""
+        """A deactivation is also an event for the sessions it ends."""
         events()
         client.patch(f"{API}/users/{user.id}", json={"is_active": False}, headers=admin.headers)
 
@@ -140,28 +140,28 @@ class TestEvents:
         assert (ended["event"], ended["user_id"], ended["sessions"]) == ("session_ended", user.id, "all")
 
     def test_the_development_server_shows_no_query(self, client):
-        """It writes down each request line; a token may stand in it."""
+        """Werkzeug logs no query, because it may contain a token."""
         record = logging.LogRecord("werkzeug", logging.INFO, "", 0, '"GET /x?jwt=%s HTTP/1.1" 200', ("secret",), None)
 
         assert logging.getLogger("werkzeug").filter(record)
         assert record.getMessage() == '"GET /x?… HTTP/1.1" 200'
 
     def test_a_sign_up(self, client, events):
-        """An account, and its first session."""
+        """A registration is an event with the user."""
         user = sign_up(client, "new")
 
         [line] = events()
         assert (line["event"], line["user_id"]) == ("user_created", user.id)
 
-    def test_a_renewal_is_none(self, client, user, events):
-        """What everybody does every quarter of an hour is in the access log."""
+    def test_a_refresh_is_no_event(self, client, user, events):
+        """A refresh writes no security event."""
         events()
         refresh(client, user.refresh_token)
 
         assert events() == []
 
-    def test_they_are_in_the_log_of_production(self, another, user, capsys):
-        """One line of JSON each."""
+    def test_json_format(self, another, user, capsys):
+        """With LOG_FORMAT=json an event is one line of JSON."""
         json_app = another(LOG_FORMAT="json")
         log_in(json_app.test_client(), "grace")
 
@@ -173,10 +173,10 @@ class TestEvents:
 
 
 class TestSecrecy:
-    """The whole suite is watched (conftest); here is shown that the watch is awake."""
+    """The check of `support/secrets_in_logs.py`, which conftest runs over the whole suite."""
 
     def test_every_line_is_seen(self, client, user):
-        """Events and access lines, with all that a machine would read."""
+        """The check collects security events and access lines."""
         before = len(secrets_in_logs.LOGS)
         log_in(client, user.username)
 
@@ -191,8 +191,8 @@ class TestSecrecy:
             "the password is correct horse battery staple",
         ],
     )
-    def test_a_secret_would_be_found(self, monkeypatch, line):
-        """A key, a token that nobody noted, and a password with blanks in it."""
+    def test_a_secret_is_found(self, monkeypatch, line):
+        """A key, an unknown token and a password with blanks are found."""
         monkeypatch.setattr(secrets_in_logs, "LOGS", [line])
 
         with pytest.raises(AssertionError):

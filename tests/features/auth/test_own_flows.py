@@ -27,7 +27,7 @@ def row(user, request_context):
 
 class TestSetPassword:
     def test_ends_every_session(self, client, user, row):
-        """The old tokens are dead, and only the new password logs in."""
+        """The old tokens are revoked, and only the new password logs in."""
         set_password(row, NEW)
         db.session.commit()
 
@@ -37,8 +37,8 @@ class TestSetPassword:
         assert error(old) == (401, "invalid_credentials")
         assert log_in(client, user.username, NEW).id == user.id
 
-    def test_login_follows(self, client, row):
-        """The same object starts the next login."""
+    def test_before_a_login(self, client, row):
+        """The same object can start a login after `set_password()`."""
         set_password(row, NEW)
         grant = start_login(row, client_of_request())
         db.session.commit()
@@ -61,7 +61,7 @@ class TestSetPassword:
     def test_after_another_change(self, client, user, row):
         """Of two changes that read the same user, the second is refused."""
         body = {"current_password": PASSWORD, "new_password": "the first of two"}
-        db.session.expunge(row)  # it stays as it was read
+        db.session.expunge(row)  # so that it does not see the other change
         db.session.rollback()
         assert client.put(f"{API}/auth/password", headers=user.headers, json=body).status_code == 200
 
@@ -75,7 +75,7 @@ class TestSetPassword:
 
 class TestStartLogin:
     def test_is_a_session_like_any_other(self, client, row):
-        """Its tokens work, and the list of sessions names the program that asked."""
+        """The tokens work, and the list of sessions shows the user agent."""
         grant = start_login(row, client_of_request())
         db.session.commit()
         token = issue_tokens(row, grant, fresh=True)["access_token"]
@@ -86,7 +86,7 @@ class TestStartLogin:
 
     @pytest.mark.parametrize(("single", "sessions"), [(False, 2), (True, 1)])
     def test_single_session(self, app, row, single, sessions):
-        """Under SINGLE_SESSION it ends the sessions before it."""
+        """With SINGLE_SESSION the earlier sessions end."""
         app.config["SINGLE_SESSION"] = single
 
         start_login(row, client_of_request())

@@ -1,4 +1,4 @@
-"""Failed logins: how they are counted, for whom, and when they are forgotten."""
+"""The limit of failed logins, and the renewal of password hashes."""
 
 import re
 from datetime import timedelta
@@ -40,7 +40,7 @@ def exhaust(client, **who):
 class TestLimit:
     @pytest.mark.parametrize("username", ["grace", "nobody"])
     def test_after_five_failures_the_right_password_does_not_help(self, client, user, username):
-        """429 with the seconds to wait, and the same for a name that nobody has."""
+        """After five failures the right password gets 429, for unknown names too."""
         exhaust(client, username=username)
 
         response = attempt(client, username=username, password=PASSWORD)
@@ -49,7 +49,7 @@ class TestLimit:
         assert 290 <= int(response.headers["Retry-After"]) <= 300
 
     def test_another_spelling_is_the_same_name(self, client, user):
-        """Else every case would have five tries of its own."""
+        """All spellings of a name share one count."""
         for username in ("grace", "Grace", "GRACE", "gRace", "ＧＲＡＣＥ"):
             assert error(attempt(client, username=username)) == WRONG
 
@@ -57,12 +57,12 @@ class TestLimit:
 
     @pytest.mark.parametrize("spelling", ["grace ", " grace", "grace   "])
     def test_a_name_with_blanks_is_another_name(self, app, client, user, spelling):
-        """Nobody's: on MariaDB too, which finds a row by it, and which would begin a new count for each."""
+        """A name with added blanks is an unknown name, on MariaDB too."""
         assert error(attempt(client, username=spelling, password=PASSWORD)) == WRONG
         assert attempt(client, password=PASSWORD).status_code == 200
 
-    def test_a_rename_begins_no_new_count(self, client, user):
-        """Whoever holds a stolen token guesses the password no faster for it."""
+    def test_a_rename_does_not_reset_the_count(self, client, user):
+        """A rename does not reset the count."""
         change = {"current_password": "wrong", "new_password": "another long one"}
         for number in range(5):
             renamed = client.patch(f"{API}/users/me", json={"username": f"grace{number}"}, headers=user.headers)
@@ -71,15 +71,15 @@ class TestLimit:
 
         assert error(client.put(f"{API}/auth/password", json=change, headers=user.headers)) == STOPPED
 
-    def test_the_owner_gets_in_from_elsewhere(self, client, user):
-        """Whoever guesses locks out nobody but himself."""
+    def test_another_address_can_log_in(self, client, user):
+        """Failures from one address do not lock out another address."""
         exhaust(client)
 
         assert attempt(client, password=PASSWORD, address="198.51.100.7").status_code == 200
         assert error(attempt(client, password=PASSWORD)) == STOPPED
 
     def test_one_account_does_not_count_for_another(self, client, user, other):
-        """Behind one address there may be a whole office."""
+        """Failures for one account do not count for another one."""
         exhaust(client)
 
         assert attempt(client, username=other.username, password=PASSWORD).status_code == 200
@@ -97,20 +97,20 @@ class TestLimit:
             ("192.0.2.1", "nonsense", False),
         ],
     )
-    def test_an_address_is_what_one_subscriber_has(self, one, two, same):
-        """Of IPv6 that is a network; and all that is no address is one."""
+    def test_addresses_that_share_a_count(self, one, two, same):
+        """An IPv6 network /64 counts as one address, and so do all invalid addresses."""
         assert (attempt_key("grace", one) == attempt_key("grace", two)) is same
 
-    def test_a_success_forgets_the_failures(self, app, client, user):
-        """As often as it happens."""
+    def test_a_success_resets_the_count(self, app, client, user):
+        """Each success resets the count."""
         for _ in range(3):
             for _ in range(4):
                 assert error(attempt(client)) == WRONG
             assert attempt(client, password=PASSWORD).status_code == 200
         assert count(app, FailedLogin) == 0
 
-    def test_the_count_begins_anew_when_its_time_is_over(self, client, user):
-        """Retry-After says when, and refused tries do not put it off."""
+    def test_the_count_expires(self, client, user):
+        """The count expires after LOGIN_WINDOW, and refused attempts do not extend it."""
         exhaust(client)
         with time_machine.travel(utcnow() + timedelta(seconds=250)):
             seconds = int(attempt(client).headers["Retry-After"])
@@ -119,8 +119,8 @@ class TestLimit:
             exhaust(client)
             assert error(attempt(client)) == STOPPED
 
-    def test_settings_say_how_many_and_how_long(self, another, user):
-        """LOGIN_ATTEMPTS and LOGIN_WINDOW."""
+    def test_settings(self, another, user):
+        """LOGIN_ATTEMPTS is the number of failures, and LOGIN_WINDOW the seconds."""
         client = another(LOGIN_ATTEMPTS=1, LOGIN_WINDOW=7).test_client()
         assert error(attempt(client)) == WRONG
 
@@ -129,8 +129,8 @@ class TestLimit:
         assert error(response) == STOPPED
         assert int(response.headers["Retry-After"]) <= 7
 
-    def test_every_way_to_give_a_password_shares_the_count(self, client, user):
-        """Login, fresh login, and the current password of a change."""
+    def test_every_check_of_a_password_shares_the_count(self, client, user):
+        """Login, fresh login and password change share one count."""
         change = {"current_password": "wrong", "new_password": "another long one"}
         wrong = {"username": "grace", "password": "wrong"}
         ways = [
@@ -144,15 +144,15 @@ class TestLimit:
         for way in ways:
             assert error(way()) == STOPPED
 
-    def test_sessions_go_on_meanwhile(self, client, user):
-        """Only passwords are not taken."""
+    def test_sessions_continue(self, client, user):
+        """While logins are refused, the existing tokens work."""
         exhaust(client, address="127.0.0.1")
 
         assert client.get(f"{API}/users/me", headers=user.headers).status_code == 200
         assert refresh(client, user.refresh_token).status_code == 200
 
-    def test_a_try_that_we_could_not_make_does_not_count(self, app, client, user, monkeypatch):
-        """503, as often as it happens."""
+    def test_an_overload_does_not_count(self, app, client, user, monkeypatch):
+        """An attempt that ends in 503 does not count."""
 
         def overloaded(*_args):
             raise ApiError(Code.overloaded)
@@ -161,7 +161,7 @@ class TestLimit:
             patch.setattr("app.auth.service.verify_password", overloaded)
             for _ in range(7):
                 assert error(attempt(client)) == (503, "overloaded")
-            assert count(app, FailedLogin) == 0  # whoever floods us fills no table
+            assert count(app, FailedLogin) == 0  # a flood adds no rows
             assert error(attempt(client)) == (503, "overloaded")
         for _ in range(3):
             assert error(attempt(client)) == WRONG
@@ -172,8 +172,8 @@ class TestLimit:
             assert error(attempt(client)) == WRONG
         assert error(attempt(client)) == STOPPED
 
-    def test_is_counted_where_the_database_gives_no_row_back(self, app, client, user, monkeypatch):
-        """SQLite does from 3.35, MySQL never."""
+    def test_without_returning(self, app, client, user, monkeypatch):
+        """The count works on a database without RETURNING, such as MySQL."""
         with app.app_context():
             monkeypatch.setattr(db.engine.dialect, "insert_returning", False)
         exhaust(client)
@@ -181,8 +181,8 @@ class TestLimit:
         assert error(attempt(client)) == STOPPED
 
     @pytest.mark.parametrize("fault", [ApiError(Code.overloaded), OperationalError("INSERT", {}, Exception("locked"))])
-    def test_neither_does_one_that_was_right(self, client, user, monkeypatch, fault):
-        """Whatever fails behind the password is not the owner's fault."""
+    def test_a_failure_after_the_password_does_not_count(self, client, user, monkeypatch, fault):
+        """A right password never counts, even if the request ends in 503."""
 
         def fail(*_args, **_options):
             raise fault
@@ -197,7 +197,7 @@ class TestLimit:
         assert attempt(client, password=PASSWORD).status_code == 200
 
     def test_no_transaction_is_open_while_a_password_is_hashed(self, client, user, monkeypatch):
-        """On SQLite it would stop every writer, elsewhere it would hold a connection that others need."""
+        """Hashing holds no transaction, which would block writers or a connection."""
         seen = []
 
         def watch(function):
@@ -214,8 +214,8 @@ class TestLimit:
         assert client.put(f"{API}/auth/password", json=change, headers=user.headers).status_code == 200
         assert seen == [False, False]
 
-    def test_the_table_tells_nobody_who_was_tried(self, app, client):
-        """Neither the name, which may be a password typed into the wrong field, nor the address."""
+    def test_the_table_has_no_names(self, app, client):
+        """The table stores only a hash of name and address."""
         attempt(client, username="hunter2hunter2")
 
         with app.app_context():
@@ -224,7 +224,7 @@ class TestLimit:
         assert re.fullmatch("[0-9a-f]{64}", key)
 
     def test_counting_is_one_statement(self, app, client, user):
-        """Neither read first and written then, nor written twice."""
+        """Each failed attempt writes with one INSERT."""
         statements = []
 
         def note(_connection, _cursor, statement, *_rest):
@@ -244,15 +244,15 @@ class TestLimit:
 
 
 def test_an_account_shows_no_hash():
-    """Wherever one is written down: in a log, in a trace."""
+    """The `repr()` of an account has no password hash."""
     account = Account(id=0, password_hash="secret")
 
     assert repr(account) == "<Account 0>"
 
 
 class TestPrune:
-    def test_counters_clear_themselves(self, app, client, user):
-        """New ones take expired ones away, so that guessing names fills no table."""
+    def test_new_counters_delete_expired_ones(self, app, client, user):
+        """New counters delete expired ones, so the table does not grow."""
         for number in range(8):
             attempt(client, username=f"nobody{number}")
         assert count(app, FailedLogin) == 8
@@ -262,8 +262,8 @@ class TestPrune:
                 attempt(client, username=f"somebody{number}")
             assert count(app, FailedLogin) == 8
 
-    def test_a_login_takes_some_away(self, app, client, user):
-        """A login deletes the expired counters of others; `expired_batches` leaves the living ones."""
+    def test_a_login_deletes_expired_counters(self, app, client, user):
+        """A login deletes expired counters, and `expired_batches` leaves live ones."""
         for number in range(3):
             attempt(client, username=f"nobody{number}")
 
@@ -276,14 +276,14 @@ class TestPrune:
 
 
 class TestRenewal:
-    """A hash that was made with other parameters is made anew at a login, if that can be done."""
+    """A login replaces a hash that has other parameters."""
 
     def stored(self, app):
         with app.app_context():
             return db.session.scalar(select(User.password_hash))
 
     def test_renews_a_hash(self, app, another, user):
-        """And leaves sessions and the login alone."""
+        """A login replaces the hash, and the sessions continue."""
         harder = another(ARGON2_TIME_COST=2)
 
         log_in(harder.test_client(), user.username)
@@ -294,8 +294,8 @@ class TestRenewal:
     @pytest.mark.parametrize(
         "fault", [ApiError(Code.overloaded), OperationalError("UPDATE", {}, Exception("locked"))], ids=["503", "locked"]
     )
-    def test_what_keeps_it_from_that_fails_no_login(self, app, another, user, monkeypatch, fault):
-        """It is for the next login, then."""
+    def test_a_failure_does_not_fail_the_login(self, app, another, user, monkeypatch, fault):
+        """If the new hash fails, the login succeeds and the old hash stays."""
         harder = another(ARGON2_TIME_COST=2)
 
         def refuse(*_args):
@@ -311,8 +311,8 @@ class TestRenewal:
 
         assert "t=1" in self.stored(app)
 
-    def test_a_login_that_began_before_goes_on(self, app, another, client, user, monkeypatch):
-        """Between the check of its password and its session another one may renew the hash."""
+    def test_another_login_replaces_the_hash(self, app, another, client, user, monkeypatch):
+        """A login succeeds although another one replaces the hash after its check."""
         harder = another(ARGON2_TIME_COST=2)
         verify = passwords.verify_password
 
@@ -329,7 +329,7 @@ class TestRenewal:
 
 
 def test_sign_up_is_not_counted(app, client):
-    """It guesses nothing."""
+    """Registrations add no counter."""
     for number in range(7):
         sign_up(client, f"user{number}")
     assert count(app, FailedLogin) == 0
