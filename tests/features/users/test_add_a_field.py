@@ -1,4 +1,4 @@
-"""docs/add-a-field.md, followed to the letter in a copy of the project."""
+"""Follows docs/add-a-field.md in a copy of the project."""
 
 import ast
 import json
@@ -73,7 +73,7 @@ def python(project, *words, **settings):
 
 
 def commands():
-    """The arguments of `flask` of the page's commands, with the next number of a migration."""
+    """The arguments of the page's `flask` commands, with the next migration number."""
     last = max(int(path.name[:4]) for path in (ROOT / "migrations" / "versions").glob("[0-9]*.py"))
     lines = re.findall(r"^\.venv/bin/flask (.+)$", PAGE, re.MULTILINE)
     texts = [line.replace("NNNN", f"{last + 1:04}") for line in lines]
@@ -81,7 +81,7 @@ def commands():
 
 
 def test_works(project):
-    """Register, login, GET and PATCH of oneself, and the list of users show the new field."""
+    """Registration, login, `/users/me` and the list of users have the new field."""
     flask = "-m", "flask", "--app", "wsgi"
     python(project, *flask, "db", "upgrade")
     for words in commands():
@@ -99,7 +99,7 @@ def test_works(project):
 
 
 def test_migration_needs_no_correction(project):
-    """The generated migration passes the checks of the project's style, and its SQL can be written."""
+    """The generated migration passes ruff, and its SQL can be written."""
     flask = "-m", "flask", "--app", "wsgi"
     python(project, *flask, "db", "upgrade")
     python(project, *flask, "db", "migrate", "--rev-id", "9999", "-m", "Add the display name of a user.")
@@ -113,7 +113,7 @@ def test_migration_needs_no_correction(project):
 
 
 def test_edits_models_and_schemas_alone():
-    """No route, service or query changes for a new field."""
+    """The page edits only models and schemas."""
     edited = set(re.findall(r"edit=(\S+)", PAGE))
 
     assert edited == {"app/users/models.py", "app/users/schemas.py", "app/auth/schemas.py"}

@@ -1,4 +1,4 @@
-"""Passwords: which are refused, and how much hashing one process does at once."""
+"""The rules of passwords, and the gate that limits concurrent hashing."""
 
 import threading
 import time
@@ -17,8 +17,8 @@ NAME = "The password is too similar to the user name."
 
 
 class TestRules:
-    def test_the_list_is_long_and_says_where_it_comes_from(self):
-        """More than the three thousand that a check-list asks for, each of a length that could be chosen."""
+    def test_the_list(self):
+        """The list names source and licence, and has more than 10,000 passwords."""
         lines = COMMON_PASSWORDS.read_text().splitlines()
         words = [line for line in lines if not line.startswith("#")]
 
@@ -40,13 +40,13 @@ class TestRules:
             "trustno1",
         ],
     )
-    def test_what_everybody_tries_is_common(self, password):
-        """Whatever the case and the width, and with a number behind it."""
+    def test_common(self, password):
+        """A common password is found in any case and width, with digits added."""
         assert is_common(password)
 
     @pytest.mark.parametrize("password", [PASSWORD, "1a2b3c4d5e6f", "xkcd 936 staple", "密码学很有意思", "🔑" * 8])
-    def test_others_are_not(self, password):
-        """Signs of any script, and none of our own rules about what must be in it."""
+    def test_not_common(self, password):
+        """Other passwords of any script are accepted, whatever characters they have."""
         assert not is_common(password)
 
     @pytest.mark.parametrize(
@@ -61,41 +61,41 @@ class TestRules:
             (PASSWORD, "grace", False),
         ],
     )
-    def test_the_own_name_is_known_to_everybody(self, password, username, alike):
-        """With digits and signs behind it too; not where it is only a part."""
+    def test_resembles_the_name(self, password, username, alike):
+        """A password resembles the name if only digits and signs differ at the end."""
         assert resembles(password, username) is alike
 
 
 class TestNewPassword:
-    @pytest.mark.parametrize(("password", "told"), [("password", COMMON), ("gracehopper", NAME)])
-    def test_is_judged_at_registration(self, client, password, told):
-        """422 with the reason."""
+    @pytest.mark.parametrize(("password", "reason"), [("password", COMMON), ("gracehopper", NAME)])
+    def test_registration(self, client, password, reason):
+        """A registration with a bad password gets 422 with the reason."""
         body = {"username": "gracehopper", "password": password}
         response = client.post(f"{API}/auth/register", json=body)
 
         assert error(response) == (422, "validation_failed")
-        assert response.json["errors"] == {"json": {"password": [told]}}
+        assert response.json["errors"] == {"json": {"password": [reason]}}
 
-    @pytest.mark.parametrize(("password", "told"), [("12345678", COMMON), ("gracehopper1", NAME)])
-    def test_is_judged_at_a_change(self, client, password, told):
-        """And the old one stays."""
+    @pytest.mark.parametrize(("password", "reason"), [("12345678", COMMON), ("gracehopper1", NAME)])
+    def test_change(self, client, password, reason):
+        """A change to a bad password gets 422, and the old one stays."""
         user = sign_up(client, "gracehopper")
         body = {"current_password": PASSWORD, "new_password": password}
         response = client.put(f"{API}/auth/password", json=body, headers=user.headers)
 
         assert error(response) == (422, "validation_failed")
-        assert response.json["errors"] == {"json": {"new_password": [told]}}
+        assert response.json["errors"] == {"json": {"new_password": [reason]}}
         log_in(client, "gracehopper")
 
-    @pytest.mark.parametrize(("password", "told"), [("password", COMMON), ("gracehopper", NAME)])
-    def test_is_judged_on_the_command_line(self, runner, password, told):
-        """The operator's users are no exception."""
+    @pytest.mark.parametrize(("password", "reason"), [("password", COMMON), ("gracehopper", NAME)])
+    def test_command_line(self, runner, password, reason):
+        """`flask users create` refuses a bad password with the reason."""
         result = runner.invoke(args=["users", "create", "gracehopper"], input=password + "\n")
 
-        assert (result.exit_code, told in result.stderr) == (1, True)
+        assert (result.exit_code, reason in result.stderr) == (1, True)
 
-    def test_a_login_judges_nothing(self, client, user):
-        """A rule that came later locks nobody out: a login only asks whether it is the right one."""
+    def test_login(self, client, user):
+        """A login does not apply the rules, which may be newer than the password."""
         response = client.post(f"{API}/auth/login", json={"username": user.username, "password": "password"})
 
         assert error(response) == (401, "invalid_credentials")
@@ -103,7 +103,7 @@ class TestNewPassword:
 
 class TestGate:
     def test_runs_no_more_at_once_than_it_has_slots(self):
-        """The others wait for their turn."""
+        """The gate runs at most as many jobs at once as it has slots."""
         running, most, lock = 0, 0, threading.Lock()
 
         def job():
@@ -122,8 +122,8 @@ class TestGate:
 
         assert (most, results) == (2, ["done"] * 16)
 
-    def test_a_full_queue_is_told_at_once(self):
-        """Nobody waits for what will not come."""
+    def test_full_queue(self):
+        """A job beyond slots and queue is refused at once."""
         narrow, release = Gate(1, 1), threading.Event()
         with ThreadPoolExecutor(2) as pool:
             held = [pool.submit(narrow.run, release.wait) for _ in range(2)]
@@ -138,12 +138,12 @@ class TestGate:
         assert refusal.value.code is Code.overloaded
         assert narrow.run(str, 7) == "7"
 
-    def test_nobody_waits_long(self, monkeypatch):
-        """Who has waited for his turn in vain is told so, and his job is never run."""
+    def test_the_wait_is_bounded(self, monkeypatch):
+        """A job that waits longer than WAIT is refused and never runs."""
         monkeypatch.setattr(gate, "WAIT", 0.05)
         narrow, release, ran = Gate(1, 4), threading.Event(), []
         with ThreadPoolExecutor(1) as pool:
-            slow = pool.submit(narrow.run, release.wait)  # longer than the wait, but its turn has come
+            slow = pool.submit(narrow.run, release.wait)  # it runs longer than WAIT, but does not wait
 
             with pytest.raises(ApiError) as refusal:
                 narrow.run(ran.append, 1)
@@ -153,13 +153,13 @@ class TestGate:
         assert refusal.value.code is Code.overloaded
         assert ran == []
 
-    def test_what_a_job_raises_reaches_who_asked(self):
-        """A wrong password is no fault of the gate."""
+    def test_exception(self):
+        """An exception of the job reaches the caller."""
         with pytest.raises(ZeroDivisionError):
             Gate(1, 1).run(lambda: 1 // 0)
 
-    def test_a_process_that_may_not_step_back_hashes_all_the_same(self, monkeypatch):
-        """One that runs at a lower priority than that already, for one."""
+    def test_the_priority_cannot_be_changed(self, monkeypatch):
+        """If the priority cannot be changed, the job still runs."""
 
         def refuse(*_args):
             raise PermissionError
@@ -169,7 +169,7 @@ class TestGate:
         assert Gate(1, 1).run(str, 7) == "7"
 
     def test_overload_is_a_503(self, another, user, monkeypatch):
-        """With the seconds after which to try again, and everything else is served."""
+        """An overload gets 503 with Retry-After, and other requests are served."""
         crowded = another()
         monkeypatch.setattr(crowded.extensions["passwords"].gate._room, "acquire", lambda blocking: False)  # noqa: SLF001
         client = crowded.test_client()

@@ -1,4 +1,4 @@
-"""Accounts: one's own, and everybody's for administrators."""
+"""The user's own account, and all accounts for administrators."""
 
 import pytest
 
@@ -12,13 +12,13 @@ from support.things import Thing
 
 @pytest.fixture
 def as_stale_admin(client, admin):
-    """The administrator by a token that came from a refresh: not fresh."""
+    """The administrator with an access token from a refresh, which is not fresh."""
     return bearer(refresh(client, admin.refresh_token).json["access_token"])
 
 
 class TestListUsers:
     def test_gives_every_user_without_the_hash(self, client, user, admin):
-        """An administrator sees what there is to see of everybody, and nothing else."""
+        """An administrator gets the documented fields of all users."""
         response = client.get(f"{API}/users", headers=admin.headers)
 
         assert response.status_code == 200
@@ -41,7 +41,7 @@ class TestListUsers:
         ],
     )
     def test_finds_by_a_part_of_the_name(self, client, as_admin, q, names):
-        """In any case and script; what is a wildcard elsewhere is a plain character here."""
+        """`q` finds part of a name in any case, and knows no wildcards."""
         for name in ("STRASSE", "x_y"):
             sign_up(client, name)
 
@@ -50,7 +50,7 @@ class TestListUsers:
         assert [row["username"] for row in users] == (names if names is not None else ["ada", "STRASSE", "x_y"])
 
     def test_pages_do_not_repeat_or_skip(self, client, as_admin):
-        """Every user comes once, though some come and go between two pages."""
+        """Each user comes once, though users are added and deleted between pages."""
         accounts = [sign_up(client, f"user{number}") for number in range(5)]
         first = client.get(f"{API}/users?limit=3", headers=as_admin)
         client.delete(f"{API}/users/{accounts[0].id}", headers=as_admin)
@@ -64,7 +64,7 @@ class TestListUsers:
         assert second.json["next_cursor"] is not None
 
     def test_a_cursor_of_another_listing_is_refused(self, client, as_admin, as_user):
-        """A cursor of the items begins nowhere among the users."""
+        """A cursor of another listing gets 422."""
         for name in ("Lamp", "Chair"):
             client.post(f"{API}/things", headers=as_user, json={"name": name, "price": "1"})
         cursor = client.get(f"{API}/things?limit=1", headers=as_user).json["next_cursor"]
@@ -87,14 +87,14 @@ class TestListUsers:
         ],
     )
     def test_refuses_a_bad_query(self, client, as_admin, query, field):
-        """The answer names the parameter that is wrong."""
+        """A bad query gets 422 for the wrong parameter."""
         response = client.get(f"{API}/users?{query}", headers=as_admin)
 
         assert error(response) == (422, "validation_failed")
         assert response.json["errors"]["query"].keys() == {field}
 
     def test_needs_no_fresh_token(self, client, admin, as_stale_admin):
-        """An administrator may read by a token that came from a refresh."""
+        """An administrator may read with a stale token."""
         users = client.get(f"{API}/users", headers=as_stale_admin).json["users"]
 
         assert [(row["id"], row["is_admin"]) for row in users] == [(admin.id, True)]
@@ -102,7 +102,7 @@ class TestListUsers:
 
 class TestDeleteUsers:
     def test_deletes_everybody_else(self, app, client, user, other, admin):
-        """The caller stays, and says how many went."""
+        """All users but the caller are deleted, and the message has their number."""
         response = client.delete(f"{API}/users", headers=admin.headers)
 
         assert response.json == {"message": "2 row(s) deleted"}
@@ -110,19 +110,19 @@ class TestDeleteUsers:
         assert me(client, admin.access_token).status_code == 200
         assert error(me(client, user.access_token)) == (401, "token_revoked")
 
-    def test_keeps_the_items(self, client, lamp, as_admin):
-        """What the users owned stays, without an owner."""
+    def test_keeps_the_things(self, client, lamp, as_admin):
+        """The things of the deleted users stay, without an owner."""
         assert client.delete(f"{API}/users", headers=as_admin).status_code == 200
 
         assert client.get(f"{API}/things", headers=as_admin).json["things"] == [lamp | {"owner_id": None}]
 
     def test_needs_a_fresh_token(self, app, client, user, as_stale_admin):
-        """A token from a refresh deletes nobody."""
+        """A stale token gets 401 and deletes nobody."""
         assert error(client.delete(f"{API}/users", headers=as_stale_admin)) == (401, "fresh_token_required")
         assert count(app, User) == 2
 
     def test_is_off_unless_switched_on(self, app, client, user, as_admin):
-        """Without ALLOW_DELETE_ALL_USERS it is a 403 that names the setting, and nobody goes."""
+        """Without ALLOW_DELETE_ALL_USERS the response is a 403 that names the setting."""
         app.config["ALLOW_DELETE_ALL_USERS"] = False
 
         response = client.delete(f"{API}/users", headers=as_admin)
@@ -134,14 +134,14 @@ class TestDeleteUsers:
 
 class TestGetMe:
     def test_shows_the_caller(self, client, user):
-        """Who am I: the name, and what one is."""
+        """The response has the caller's id, name, role and state."""
         body = me(client, user.access_token).json
 
         assert (body["id"], body["username"], body["is_admin"], body["is_active"]) == (user.id, "grace", False, True)
         assert body["created_at"].endswith("Z")
 
     def test_costs_one_query(self, app, client, user):
-        """User, activity, session and revocation are one question to the database, and the answer is the caller."""
+        """The check of the token and the response need one statement."""
         me(client, user.access_token)
         with statements(app) as sent:
             response = me(client, user.access_token)
@@ -155,7 +155,7 @@ class TestUpdateMe:
         return client.patch(f"{API}/users/me", headers=account.headers, json={"username": name})
 
     def test_changes_the_name(self, client, user):
-        """The new name logs in, the old one does not, and the tokens live on."""
+        """The new name logs in, and the tokens stay valid."""
         response = self.rename(client, user, "Hopper")
 
         assert response.status_code == 200
@@ -166,7 +166,7 @@ class TestUpdateMe:
 
     @pytest.mark.parametrize("name", ["hopper-lovelace", "Hopper-Lovelace"])
     def test_not_to_the_password(self, client, name):
-        """The password in any case is no name, and nothing changes."""
+        """The password, in any case, gets 422 as a name."""
         account = sign_up(client, "grace", "hopper-lovelace")
 
         response = self.rename(client, account, name)
@@ -176,7 +176,7 @@ class TestUpdateMe:
         assert me(client, account.access_token).json["username"] == "grace"
 
     def test_a_name_that_may_be_the_password_counts_as_an_attempt(self, app, client):
-        """A token gives no more guesses than the login does, and 429 names the seconds to wait."""
+        """A new name counts as an attempt, because it is compared with the password."""
         account = sign_up(client, "grace", "hopper-lovelace")
         guesses = app.config["LOGIN_ATTEMPTS"]
 
@@ -187,7 +187,7 @@ class TestUpdateMe:
         assert int(response.headers["Retry-After"]) > 0
 
     def test_a_comparison_that_fails_does_not_count(self, app, client, monkeypatch):
-        """A 503 gives the attempt back."""
+        """A comparison that ends in 503 does not count."""
         account = sign_up(client, "grace", "hopper-lovelace")
 
         def refuse(*_args):
@@ -201,7 +201,7 @@ class TestUpdateMe:
         assert self.rename(client, account, "another-name").status_code == 200
 
     def test_a_mismatch_tells_nothing_about_the_password(self, client):
-        """A request that cannot rename is a 412, whether the name is the password or not."""
+        """With a wrong If-Match even the password gets 412 as a name."""
         account = sign_up(client, "grace", "hopper-lovelace")
         headers = {**account.headers, "If-Match": '"another"'}
 
@@ -209,17 +209,17 @@ class TestUpdateMe:
 
         assert error(response) == (412, "precondition_failed")
 
-    def test_one_may_change_the_case_of_ones_own(self, client, user):
-        """A name does not stand in its own way."""
+    def test_changes_the_case(self, client, user):
+        """A user may change the case of the name."""
         assert self.rename(client, user, "GRACE").json["username"] == "GRACE"
 
-    def test_not_to_a_taken_one(self, client, user, other):
-        """Another's name is a 409, and nothing changes."""
+    def test_not_to_a_taken_name(self, client, user, other):
+        """Another user's name gets 409, and nothing changes."""
         assert error(self.rename(client, user, "LINUS")) == (409, "username_taken")
         assert me(client, user.access_token).json["username"] == "grace"
 
-    def test_nothing_to_change_changes_nothing(self, client, user):
-        """An empty object is no mistake."""
+    def test_no_changes(self, client, user):
+        """An empty object gets 200 and changes nothing."""
         before = me(client, user.access_token).json
 
         response = client.patch(f"{API}/users/me", headers=user.headers, json={})
@@ -230,7 +230,7 @@ class TestUpdateMe:
         "body", [{"is_admin": True}, {"id": 1}, {"password": "another one"}, {"username": None}, []]
     )
     def test_nothing_else_can_be_changed(self, client, user, body):
-        """What is not the caller's to change is refused, not ignored."""
+        """Other fields get 422 and change nothing."""
         before = me(client, user.access_token).json
 
         response = client.patch(f"{API}/users/me", headers=user.headers, json=body)
@@ -240,8 +240,8 @@ class TestUpdateMe:
 
 
 class TestDeleteMe:
-    def test_deletes_the_account_and_keeps_the_items(self, app, client, user, lamp, as_other):
-        """The tokens die, the items stay without an owner."""
+    def test_deletes_the_account_and_keeps_the_things(self, app, client, user, lamp, as_other):
+        """The tokens are revoked, and the things stay without an owner."""
         response = client.delete(f"{API}/users/me", headers=user.headers)
 
         assert response.json == {"message": "User deleted."}
@@ -250,24 +250,24 @@ class TestDeleteMe:
         assert client.get(f"{API}/things/{lamp['id']}", headers=as_other).json == lamp | {"owner_id": None}
 
     def test_needs_a_fresh_token(self, client, user, as_stale_user):
-        """A token from a refresh does not end an account."""
+        """A stale token gets 401, and the account stays."""
         assert error(client.delete(f"{API}/users/me", headers=as_stale_user)) == (401, "fresh_token_required")
         assert me(client, user.access_token).json["id"] == user.id
 
     def test_the_last_admin_stays(self, client, admin):
-        """Somebody must be able to administer."""
+        """The last active administrator gets 409 and stays."""
         assert error(client.delete(f"{API}/users/me", headers=admin.headers)) == (409, "last_admin")
         assert me(client, admin.access_token).status_code == 200
 
-    def test_an_admin_may_go_who_is_not_the_last(self, app, client, user, admin):
-        """Where another active administrator is left, one may go."""
+    def test_not_the_last_admin(self, app, client, user, admin):
+        """An administrator may leave if another active one stays."""
         make_admin(app, "grace")
 
         assert client.delete(f"{API}/users/me", headers=admin.headers).status_code == 200
         assert error(me(client, admin.access_token)) == (401, "token_revoked")
 
     def test_an_inactive_admin_does_not_count(self, app, client, user, admin):
-        """Whoever cannot log in cannot administer."""
+        """The last active administrator stays even if an inactive one exists."""
         make_admin(app, "grace")
         client.patch(f"{API}/users/{user.id}", headers=admin.headers, json={"is_active": False})
 
@@ -277,22 +277,22 @@ class TestDeleteMe:
 
 class TestGetUser:
     def test_shows_oneself_as_me_does(self, client, user):
-        """One's own id is another way to ask who one is."""
+        """The user's own id shows the same as `/users/me`."""
         assert client.get(f"{API}/users/{user.id}", headers=user.headers).json == me(client, user.access_token).json
 
     def test_shows_anybody_to_an_admin(self, client, user, as_admin):
-        """Nobody is hidden from administrators, and whoever is not there is a 404."""
+        """An administrator gets any user, and 404 for an unknown id."""
         assert client.get(f"{API}/users/{user.id}", headers=as_admin).json["username"] == "grace"
         assert error(client.get(f"{API}/users/{user.id + 999}", headers=as_admin)) == (404, "not_found")
 
-    def test_does_not_tell_who_is_there(self, client, user, other):
-        """To others a user who exists and one who does not look the same."""
+    def test_does_not_tell_who_exists(self, client, user, other):
+        """Other users get 403, whether the user exists or not."""
         for user_id in (other.id, other.id + 999):
             assert error(client.get(f"{API}/users/{user_id}", headers=user.headers)) == (403, "forbidden")
 
     @pytest.mark.parametrize("user_id", ["0", "-1", "00", "1.0", "abc", "١", 2**63, 10**30, "1e0", "%00"])
     def test_an_id_that_cannot_exist_is_not_found(self, client, as_admin, user_id):
-        """Whatever is no id is no path either, whatever the method."""
+        """An impossible id gets 404 from every method."""
         path = f"{API}/users/{user_id}"
 
         assert error(client.get(path, headers=as_admin)) == (404, "not_found")
@@ -305,7 +305,7 @@ class TestUpdateUser:
         return client.patch(f"{API}/users/{user_id}", headers=admin.headers, json=changes)
 
     def test_promotes_and_demotes(self, client, user, admin):
-        """The role is in the answer at once, and in the user's next token."""
+        """A promotion is in the user's next token, and a demotion counts at once."""
         assert self.update(client, admin, user.id, is_admin=True).json["is_admin"] is True
         promoted = bearer(refresh(client, user.refresh_token).json["access_token"])
         assert client.get(f"{API}/users", headers=promoted).status_code == 200
@@ -315,22 +315,22 @@ class TestUpdateUser:
         assert me(client, user.access_token).status_code == 200
 
     def test_deactivates(self, app, client, user, admin):
-        """The user's sessions are over, and no login starts another."""
+        """The user's sessions end, and a login gets 401."""
         response = self.update(client, admin, user.id, is_active=False)
 
         assert response.json["is_active"] is False
-        assert count(app, Session) == 2  # the administrator's, of signing up and of logging in
+        assert count(app, Session) == 2  # the administrator's, from the registration and from the login
         login = client.post(f"{API}/auth/login", json={"username": "grace", "password": user.password})
         assert error(login) == (401, "invalid_credentials")
 
     @pytest.mark.parametrize("changes", [{"is_admin": False}, {"is_active": False}])
     def test_the_last_admin_stays(self, client, admin, changes):
-        """Not even administrators themselves can leave nobody to administer."""
+        """The last active administrator gets 409 for a demotion or deactivation."""
         assert error(self.update(client, admin, admin.id, **changes)) == (409, "last_admin")
         assert client.get(f"{API}/users", headers=admin.headers).status_code == 200
 
     def test_an_admin_may_demote_another(self, app, client, user, admin):
-        """Where one active administrator is left, the other may go, and is refused at once."""
+        """An administrator may demote another one, who gets 403 at once."""
         make_admin(app, "grace")
         promoted = log_in(client, "grace")
 
@@ -338,7 +338,7 @@ class TestUpdateUser:
         assert error(client.get(f"{API}/users", headers=promoted.headers)) == (403, "admin_required")
 
     def test_needs_a_fresh_token(self, client, user, as_stale_admin):
-        """A token from a refresh changes nobody."""
+        """A stale token gets 401 and changes nothing."""
         path = f"{API}/users/{user.id}"
 
         response = client.patch(path, headers=as_stale_admin, json={"is_active": False})
@@ -348,7 +348,7 @@ class TestUpdateUser:
 
     @pytest.mark.parametrize("value", ["off", "true", 1, 0, None, [], {}])
     def test_takes_true_and_false_alone(self, client, user, admin, value):
-        """Nothing that is like a boolean is one, and what came along with it is not changed either."""
+        """A value other than true and false gets 422 and changes nothing."""
         response = self.update(client, admin, user.id, is_admin=value, is_active=False)
 
         assert error(response) == (422, "validation_failed")
@@ -357,21 +357,21 @@ class TestUpdateUser:
 
     @pytest.mark.parametrize("field", ["username", "password", "id", "created_at"])
     def test_nothing_else_can_be_changed(self, client, user, admin, field):
-        """The rest is the user's own, or nobody's."""
+        """Other fields get 422 and change nothing."""
         response = self.update(client, admin, user.id, **{field: "x", "is_admin": True})
 
         assert response.json["errors"] == {"json": {field: ["Unknown field."]}}
         assert me(client, user.access_token).json["is_admin"] is False
 
-    def test_of_nobody_is_not_found(self, client, admin):
-        """Values are judged before the object is looked for."""
+    def test_unknown_user(self, client, admin):
+        """An unknown user gets 404, or 422 if the values are wrong."""
         assert error(self.update(client, admin, 999_999, is_admin=True)) == (404, "not_found")
         assert error(self.update(client, admin, 999_999, is_admin="x")) == (422, "validation_failed")
 
 
 class TestDeleteUser:
     def test_deletes_a_user(self, client, user, lamp, admin):
-        """Their tokens die, their items stay without an owner; again it is a 404."""
+        """The tokens are revoked, the things stay, and a second DELETE gets 404."""
         path = f"{API}/users/{user.id}"
 
         assert client.delete(path, headers=admin.headers).json == {"message": "User deleted."}
@@ -380,20 +380,20 @@ class TestDeleteUser:
         assert error(client.delete(path, headers=admin.headers)) == (404, "not_found")
 
     def test_the_last_admin_stays(self, client, admin):
-        """Not by this way either."""
+        """The last active administrator gets 409 and stays."""
         assert error(client.delete(f"{API}/users/{admin.id}", headers=admin.headers)) == (409, "last_admin")
         assert me(client, admin.access_token).status_code == 200
 
     def test_needs_a_fresh_token(self, app, client, user, lamp, as_stale_admin):
-        """A token from a refresh deletes nobody, and takes no item away."""
+        """A stale token gets 401, and the user and the things stay."""
         response = client.delete(f"{API}/users/{user.id}", headers=as_stale_admin)
 
         assert error(response) == (401, "fresh_token_required")
         assert count(app, User) == 2
         assert client.get(f"{API}/things/{lamp['id']}", headers=user.headers).json == lamp
 
-    def test_touches_nobodys_items_but_theirs(self, app, client, user, other, admin):
-        """Deleting one user leaves another's items with their owner."""
+    def test_keeps_the_owners_of_other_things(self, app, client, user, other, admin):
+        """Other users' things keep their owners."""
         for account in (user, other):
             item = {"name": account.username, "price": "1"}
             client.post(f"{API}/things", headers=account.headers, json=item)
