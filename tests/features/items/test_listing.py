@@ -1,4 +1,4 @@
-"""The filters of the listing, what strangers see of it, and the index that each order reads."""
+"""The filters of the items, the page of names, and the index of each order."""
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -17,7 +17,7 @@ NAMES = ["Lamp", "lamp", "Äpfel", "apple", "钥匙", "😀", "ﬁsh", "%_\\", "
 
 
 def add_items(app, rows):
-    """Rows as the database keeps them; what is not said is plain."""
+    """Insert items; a row needs only a name."""
     plain = {"price": Decimal(1), "created_at": BEGAN, "updated_at": BEGAN}
     with app.app_context():
         db.session.execute(insert(Item), [{**plain, "name_key": name_key(row["name"]), **row} for row in rows])
@@ -26,7 +26,7 @@ def add_items(app, rows):
 
 @pytest.fixture
 def many(app):
-    """Items with few prices and few times: whatever is sorted by has ties."""
+    """Items with few prices and times, so that these orders have ties."""
     rows = [
         {"name": name, "price": Decimal(number % 3), "created_at": BEGAN + timedelta(microseconds=number % 4)}
         for number, name in enumerate(NAMES)
@@ -41,7 +41,7 @@ def get(client, headers, query):
 
 
 def walk(client, headers, between=lambda _page: None, **query):
-    """All items of a listing, page by page by the links."""
+    """All items of a listing, read page by page by the links."""
     path, items = f"{API}/items?" + "&".join(f"{k}={v}" for k, v in query.items()), []
     while path:
         page = client.get(path, headers=headers)
@@ -53,7 +53,7 @@ def walk(client, headers, between=lambda _page: None, **query):
 
 
 def keyed(item, order):
-    """What the rows are sorted by: exact characters, exact amounts, and the id where they are the same."""
+    """The sort key of an item: its text or amount, then its id."""
     value = Decimal(item["price"]) if order == "price" else item[order]
     return (value, item["id"])
 
@@ -64,7 +64,7 @@ class TestFilters:
         [
             ("lamp", {"Lamp", "lamp"}),
             ("ÄPFEL", {"Äpfel"}),
-            ("A\u0308p", {"Äpfel"}),  # the same letter, written as two
+            ("A\u0308p", {"Äpfel"}),  # the same letter as two characters
             ("钥", {"钥匙"}),
             ("😀", {"😀"}),
             ("ss", {"ß", "SS"}),
@@ -79,27 +79,27 @@ class TestFilters:
     )
     @pytest.mark.parametrize("signed_in", [True, False])
     def test_q_is_a_part_of_the_name(self, client, many, as_user, q, found, signed_in):
-        """In any case of any script; what means something to a database is plain text."""
+        """`q` finds part of a name in any case, and knows no wildcards."""
         page = get(client, as_user if signed_in else {}, {"q": q})
 
         assert {item["name"] for item in page["items"]} == found
 
     @pytest.mark.parametrize("q", ["a" * 81, "a\0", "a\nb"])
     def test_q_is_bounded(self, client, as_user, q):
-        """As long as a name, and without control characters."""
+        """A `q` that is too long or has control characters gets 422."""
         response = client.get(f"{API}/items", headers=as_user, query_string={"q": q})
 
         assert error(response) == (422, "validation_failed")
 
     def test_a_new_name_is_found_and_the_old_one_is_not(self, client, as_user, lamp):
-        """What is searched follows the name."""
+        """After a rename, `q` finds the new name and not the old one."""
         client.patch(f"{API}/items/{lamp['id']}", headers=as_user, json={"name": "ÜBER"})
 
         assert [item["name"] for item in get(client, as_user, {"q": "über"})["items"]] == ["ÜBER"]
         assert get(client, as_user, {"q": "lamp"})["items"] == []
 
     def test_owner(self, client, user, lamp, as_other, other):
-        """One's own by `me`, anybody's by id, nobody's by an id that nobody has."""
+        """`owner` is `me` or an id, and an unknown id finds nothing."""
         client.post(f"{API}/items", headers=as_other, json={"name": "Chair", "price": "1"})
 
         assert get(client, user.headers, {"owner": "me"})["items"] == [lamp]
@@ -108,8 +108,8 @@ class TestFilters:
         assert get(client, as_other, {"owner": 2**63 - 1})["items"] == []
 
     @pytest.mark.parametrize("owner", ["0", "-1", "01", "ME", "", "1.0", "١", 2**63, 10**30, "grace", "9" * 3000])
-    def test_refuses_what_is_no_owner(self, client, as_user, owner):
-        """An id that cannot be, and whatever else."""
+    def test_refuses_a_bad_owner(self, client, as_user, owner):
+        """An `owner` that is neither `me` nor a possible id gets 422."""
         response = client.get(f"{API}/items", headers=as_user, query_string={"owner": owner})
 
         assert error(response) == (422, "validation_failed")
@@ -127,13 +127,13 @@ class TestFilters:
         ],
     )
     def test_prices(self, client, many, as_user, query, count):
-        """Both ends are in it; filters add up, in every order and over pages."""
+        """Both limits are inclusive, and filters combine with each other and with pages."""
         assert len(walk(client, as_user, limit=2, **query)) == count
 
     @pytest.mark.parametrize("price", ["", "-1", "1.001", "1e3", "NaN", "100000000", " 1"])
     @pytest.mark.parametrize("name", ["min_price", "max_price"])
-    def test_refuses_what_is_no_price(self, client, as_user, name, price):
-        """The rules of a price."""
+    def test_refuses_a_bad_price(self, client, as_user, name, price):
+        """A bad price gets 422."""
         response = client.get(f"{API}/items", headers=as_user, query_string={name: price})
 
         assert error(response) == (422, "validation_failed")
@@ -144,7 +144,7 @@ class TestWithoutToken:
         "query", ["q=a", "limit=2", "sort=id", "sort=-id", "sort=name", "sort=-name", "sort=name&q=a"]
     )
     def test_names_are_open(self, client, many, query):
-        """Names, by their part and in their order."""
+        """Visitors may search and sort by name."""
         assert client.get(f"{API}/items?{query}").status_code == 200
 
     @pytest.mark.parametrize(
@@ -152,22 +152,22 @@ class TestWithoutToken:
         ["owner=me", "owner=1", "min_price=1", "max_price=1", "sort=price", "sort=-price", "sort=created_at",
          "min_price=x", "owner=0&limit=0", "sort=-created_at&x=1"],
     )  # fmt: skip
-    def test_what_tells_more_needs_a_token(self, client, many, query):
-        """Or the prices could be found out one by one; the token comes before the values."""
+    def test_other_queries_need_a_token(self, client, many, query):
+        """Visitors get 401 for owners, prices and times, before values are checked."""
         assert error(client.get(f"{API}/items?{query}")) == (401, "authorization_required")
 
     @pytest.mark.parametrize("query", ["sort=nothing", "x=1", "limit=0"])
-    def test_other_mistakes_are_told(self, client, query):
-        """What no token would mend."""
+    def test_bad_queries(self, client, query):
+        """Visitors get 422 for queries that are wrong with a token too."""
         assert error(client.get(f"{API}/items?{query}")) == (422, "validation_failed")
 
     def test_pages_in_both_orders(self, client, many):
-        """Every name once."""
+        """Visitors get each name once, in descending order too."""
         assert [item["name"] for item in walk(client, {}, sort="-name", limit=5)] == sorted(NAMES, reverse=True)
 
 
 class TestCost:
-    """Page 10,000 costs what page 1 costs: each order has an index, and the database uses it."""
+    """Every page costs the same, because each order is read from an index."""
 
     @pytest.fixture
     def thousands(self, app, user):
@@ -186,7 +186,7 @@ class TestCost:
             db.session.commit()
 
     def plan(self, app, client, headers, path):
-        """How the database finds the page, in its own words."""
+        """The dialect, and the database's plan of the page's statement."""
         sent = []
 
         def keep(_connection, _cursor, statement, parameters, *_more):
@@ -207,7 +207,7 @@ class TestCost:
             return db.engine.dialect.name, "\n".join(str(tuple(row)) for row in rows)
 
     def test_every_page_is_read_from_an_index(self, app, client, thousands, as_user):
-        """Neither the whole table nor a sort, in any order, both ways; and for one owner."""
+        """Every order, with and without an owner, is read from its index."""
         for sort in BOTH_WAYS:
             index = {"id": "PRIMARY", "name": "uq_items_name"}.get(sort.removeprefix("-"))
             self.assert_read_from(
@@ -222,24 +222,24 @@ class TestCost:
 
         dialect, plan = self.plan(app, client, headers, page.headers["Link"][1:].partition(">")[0])
 
-        told = f"{query}: {plan}"
+        message = f"{query}: {plan}"
         if dialect == "sqlite":
-            assert "SEARCH items USING" in plan, told
-            assert "TEMP B-TREE" not in plan, told
+            assert "SEARCH items USING" in plan, message
+            assert "TEMP B-TREE" not in plan, message
             names = {"PRIMARY": "INTEGER PRIMARY KEY", "uq_items_name": "sqlite_autoindex_items_1"}
         elif dialect == "postgresql":
-            assert "Seq Scan" not in plan, told
-            assert "Sort" not in plan, told
+            assert "Seq Scan" not in plan, message
+            assert "Sort" not in plan, message
             names = {"PRIMARY": "pk_items"}
         else:
-            assert "filesort" not in plan, told
-            assert "'range'" in plan or "'ref'" in plan, told
+            assert "filesort" not in plan, message
+            assert "'range'" in plan or "'ref'" in plan, message
             names = {}
-        assert names.get(index, index) in plan, told
+        assert names.get(index, index) in plan, message
 
 
 def test_the_document_has_both_pages(client):
-    """Without a token, the page has names alone; the document says so."""
+    """The document describes the page of items and the page of names."""
     document = client.get("/openapi.json").json
     answer = document["paths"][f"{API}/items"]["get"]["responses"]["200"]["content"]["application/json"]
 

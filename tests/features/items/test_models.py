@@ -18,7 +18,7 @@ from app.items.models import Item
     ids=["one name twice", "a negative price", "an unknown owner"],
 )
 def test_the_database_refuses(app, rows):
-    """A unique name, a price of at least 0 and an existing owner hold in the database."""
+    """The database enforces unique names, prices of at least 0 and existing owners."""
     with app.app_context():
         db.session.add_all(Item(**row | {"price": Decimal(row["price"])}) for row in rows)
 

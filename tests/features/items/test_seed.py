@@ -13,7 +13,7 @@ from support.commands import fails
 
 class TestSeed:
     def test_adds_samples_once(self, app, client, runner):
-        """Users whose passwords are shown this once, and items; a second run adds nothing."""
+        """The first run adds users and items, and a second run adds nothing."""
         first = runner.invoke(args=["seed"])
         rows = count(app, User), count(app, Item)
         second = runner.invoke(args=["seed"])
@@ -26,8 +26,8 @@ class TestSeed:
         with app.app_context():
             assert None not in db.session.scalars(select(Item.owner_id)).all()
 
-    def test_leaves_alone_what_is_there(self, app, client, runner, user):
-        """A user of a sample's name keeps the password, and a sample that was changed or taken away is no obstacle."""
+    def test_keeps_existing_rows(self, app, client, runner, user):
+        """Existing users and changed samples stay, and a deleted sample is added again."""
         runner.invoke(args=["seed"])
         with app.app_context():
             db.session.execute(delete(Item).where(Item.name == "Deadbolt"))
@@ -43,7 +43,7 @@ class TestSeed:
             assert db.session.scalar(select(Item.price).where(Item.name == "Peephole")) == Decimal("0.01")
 
     def test_never_in_production(self, app, runner):
-        """Sample users have no business among real ones."""
+        """`flask seed` fails in production and adds nothing."""
         app.config["ALLOW_SEED"] = False
 
         fails(runner.invoke(args=["seed"]), "production")

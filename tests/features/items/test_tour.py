@@ -13,8 +13,8 @@ pytestmark = pytest.mark.programs
 needs_curl = pytest.mark.skipif(shutil.which("curl") is None, reason="the tour needs curl")
 
 
-def test_the_generated_client_meets_no_surprise(built, database):
-    """The walk of docs/tour.sh through the generated client, which compiles with every check on."""
+def test_the_generated_client(built, database):
+    """The generated client runs tour.ts against a real server."""
     with serving(DATABASE_URL=database, APP_ENV="testing") as (port, _process):
         tour = walk(built, "tour", port)
 
@@ -22,8 +22,8 @@ def test_the_generated_client_meets_no_surprise(built, database):
 
 
 @needs_curl
-def test_the_tour_meets_no_surprise(database, tmp_path):
-    """docs/tour.sh walks through every flow against a real server, on each database."""
+def test_the_tour(database, tmp_path):
+    """docs/tour.sh succeeds against a real server, on each database."""
     with serving(DATABASE_URL=database, APP_ENV="development") as (port, _process):
         tour = subprocess.run(
             ["/bin/sh", "docs/tour.sh", f"http://127.0.0.1:{port}"],
@@ -36,8 +36,8 @@ def test_the_tour_meets_no_surprise(database, tmp_path):
 
 
 @needs_curl
-def test_the_tour_leaves_other_people_alone(tmp_path):
-    """Where there are users that it did not make, the tour does not delete everybody."""
+def test_the_tour_keeps_other_users(tmp_path):
+    """If other users exist, the tour does not delete all users."""
     url = f"sqlite:///{tmp_path / 'x.db'}"
     with serving(DATABASE_URL=url, APP_ENV="development") as (port, _process):
         post(port, "/api/v1/auth/register", {"username": "grace", "password": PASSWORD})
