@@ -1,4 +1,4 @@
-"""Idempotency-Key: a request that is sent twice is done once."""
+"""Idempotency-Key: a repeated request is performed once."""
 
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -23,9 +23,9 @@ def create(client, headers, body=LAMP, key="k1", **options):
     return client.post(ITEMS, headers={**headers, "Idempotency-Key": key}, **(options or {"json": body}))
 
 
-class TestTheSameAgain:
-    def test_gets_the_first_answer(self, app, client, as_user):
-        """To the byte, with its place and its tag; and says that it was answered before."""
+class TestSameRequest:
+    def test_gets_the_first_response(self, app, client, as_user):
+        """The second response is the first one with Idempotency-Replayed."""
         first = create(client, as_user)
         again = create(client, as_user)
 
@@ -38,8 +38,8 @@ class TestTheSameAgain:
         assert again.headers["Idempotency-Replayed"] == "true"
         assert count(app, Thing) == 1
 
-    def test_whatever_has_become_of_it(self, app, client, as_user, as_admin):
-        """The first answer is what was so then; nothing is made anew."""
+    def test_after_a_change(self, app, client, as_user, as_admin):
+        """The first response comes again after the thing was changed or deleted."""
         first = create(client, as_user)
         client.patch(first.headers["Location"], headers=as_user, json={"name": "Chair"})
         assert create(client, as_user).data == first.data
@@ -49,27 +49,27 @@ class TestTheSameAgain:
 
     @pytest.mark.parametrize("body", ['{"price":"19.90","name":"Lamp"}', ' {"name": "\\u004camp", "price":"19.90"}\n'])
     def test_in_another_spelling(self, client, as_user, body):
-        """The same JSON is the same request."""
+        """The same JSON in another spelling is the same request."""
         first = create(client, as_user)
 
         assert create(client, as_user, data=body, content_type="application/json").data == first.data
 
     def test_by_another_session(self, client, user):
-        """A retry may come after a new login; the key is the user's."""
+        """A key belongs to the user, and is known in another session."""
         first = create(client, user.headers)
 
         assert create(client, log_in(client, user.username).headers).data == first.data
 
     @pytest.mark.parametrize("key", ["a", "8e03978e-40d5-43dd-bc93-6894a57f9324", "a" * 128, "~._:-"])
     def test_with_and_without_quotes(self, app, client, as_user, key):
-        """The draft has quotes, most clients have none: it is the same key."""
+        """A key is the same with quotes, as the draft has them, and without."""
         first = create(client, as_user, key=key)
 
         assert create(client, as_user, key=f'"{key}"').data == first.data
         assert count(app, Thing) == 1
 
     def test_many_at_once_make_one(self, app, client, as_user):
-        """All get the same answer, and one item is there."""
+        """Eight concurrent requests create one thing and get the same response."""
         barrier = Barrier(8)
 
         def send(_number):
@@ -84,7 +84,7 @@ class TestTheSameAgain:
         assert count(app, Thing) == 1
 
     def test_many_keys_at_once_make_one_of_a_name(self, app, client, as_user):
-        """The key does not stand in for the unique name."""
+        """Concurrent requests with different keys create a unique name once."""
         barrier = Barrier(6)
 
         def send(number):
@@ -95,7 +95,7 @@ class TestTheSameAgain:
             assert Counter(pool.map(send, range(6))) == {201: 1, 409: 5}
 
     def test_many_at_once_that_fail_all_fail_alike(self, app, client, as_user, lamp):
-        """The first of them frees the key, and each of the others finds that out: nobody is told to try later."""
+        """Eight concurrent requests that fail all get the same 409."""
         barrier = Barrier(8)
 
         def send(_number):
@@ -106,7 +106,7 @@ class TestTheSameAgain:
             assert Counter(pool.map(send, range(8))) == {(409, "username_taken"): 8}
 
     def test_a_view_that_commits_is_refused(self, app, client, as_user, monkeypatch):
-        """Its first request with a key fails and changes nothing."""
+        """A view that commits gets 500, and nothing is stored."""
 
         def insert_and_commit(model, **values):
             item = model(**values)
@@ -121,7 +121,7 @@ class TestTheSameAgain:
 
     @pytest.mark.parametrize("headers", [{}, {"Idempotency-Key": "k"}], ids=["no key", "key"])
     def test_what_a_view_adds_to_the_session_is_committed(self, app, client, as_user, monkeypatch, headers):
-        """The view of an object of the session needs no commit of its own."""
+        """An object that the view adds to the session is committed."""
 
         def add(model, **values):
             item = model(**values)
@@ -137,7 +137,7 @@ class TestTheSameAgain:
 
 class TestAnotherRequest:
     def test_with_the_same_key_is_refused(self, app, client, as_user):
-        """Else the caller would take the first answer for the second."""
+        """Another body with the same key gets 422."""
         create(client, as_user)
 
         response = create(client, as_user, {"name": "Chair", "price": "1"})
@@ -146,23 +146,23 @@ class TestAnotherRequest:
         assert response.json["errors"].keys() == {"headers"}
         assert count(app, Thing) == 1
 
-    def test_of_another_user_has_nothing_to_do_with_it(self, client, as_user, as_other):
-        """Nobody is answered what another was."""
+    def test_of_another_user(self, client, as_user, as_other):
+        """Another user may use the same key."""
         create(client, as_user)
 
         assert error(create(client, as_other)) == (409, "username_taken")
         assert create(client, as_other, {"name": "Chair", "price": "1"}).status_code == 201
 
     def test_without_a_key_is_done_again(self, client, as_user):
-        """Nothing is guessed from the body alone."""
+        """A repeated request without a key is performed again."""
         client.post(ITEMS, headers=as_user, json=LAMP)
 
         assert error(client.post(ITEMS, headers=as_user, json=LAMP)) == (409, "username_taken")
 
 
 class TestFailures:
-    def test_take_no_key(self, app, client, as_user, as_admin, lamp):
-        """What failed has done nothing: the same request may succeed later, and another may take the key."""
+    def test_store_no_key(self, app, client, as_user, as_admin, lamp):
+        """A failed request stores no key, and may succeed later."""
         assert error(create(client, as_user)) == (409, "username_taken")
         assert error(create(client, as_user, {"name": ""})) == (422, "validation_failed")
         assert count(app, IdempotencyKey) == 0
@@ -172,15 +172,15 @@ class TestFailures:
 
     @pytest.mark.parametrize("key", ["", " ", "a" * 129, "a b", "ä", 'a"', '"a', '""', "a,b", "a;b", "a/b", "<", "%00"])
     def test_a_bad_key_is_refused(self, app, client, as_user, key):
-        """It is named, and nothing is done."""
+        """A bad key gets 422, and nothing is created."""
         response = create(client, as_user, key=key)
 
         assert error(response) == (422, "validation_failed")
         assert response.json["errors"].keys() == {"headers"}
         assert count(app, Thing) == 0
 
-    def test_it_comes_behind_the_token_and_the_values(self, client, user, as_user):
-        """Whoever may not do it does not get the first answer either."""
+    def test_order_of_errors(self, client, user, as_user):
+        """The token and the values are checked before the key."""
         create(client, as_user)
         stale = bearer(refresh(client, user.refresh_token).json["access_token"])
 
@@ -189,7 +189,7 @@ class TestFailures:
         assert error(create(client, as_user, {"name": 1}, key="")) == (422, "validation_failed")
 
     def test_a_crash_leaves_nothing(self, app, client, as_user, monkeypatch):
-        """The item, the key and the answer are written together, or not at all."""
+        """If the commit fails, neither the thing nor the key is stored."""
         real, crash = db.session.commit, [True]
 
         def commit():
@@ -207,8 +207,8 @@ class TestFailures:
 
 
 class TestExpiry:
-    def test_a_key_is_forgotten_after_a_day(self, app, client, user):
-        """Then it may be used for something else."""
+    def test_a_key_expires_after_a_day(self, app, client, user):
+        """After a day the key may be used for another request."""
         create(client, user.headers)
         with time_machine.travel(utcnow() + timedelta(days=1, seconds=1)):
             headers = log_in(client, user.username).headers
@@ -216,8 +216,8 @@ class TestExpiry:
             assert create(client, headers, {"name": "Chair", "price": "1"}).status_code == 201
         assert count(app, IdempotencyKey) == 1
 
-    def test_new_keys_take_old_ones_away(self, app, client, user):
-        """The table does not only grow."""
+    def test_new_keys_delete_expired_ones(self, app, client, user):
+        """New keys delete expired ones, so the table does not grow."""
         for number in range(4):
             create(client, user.headers, {"name": f"Thing {number}", "price": "1"}, key=f"old{number}")
         with time_machine.travel(utcnow() + timedelta(days=2)):
@@ -227,8 +227,8 @@ class TestExpiry:
 
         assert count(app, IdempotencyKey) == 3
 
-    def test_prune_removes_them_all(self, app, client, runner, as_user):
-        """`flask tokens prune`; the living stay."""
+    def test_prune(self, app, client, runner, as_user):
+        """`flask tokens prune` deletes expired keys and leaves live ones."""
         create(client, as_user)
         runner.invoke(args=["tokens", "prune"])
         assert count(app, IdempotencyKey) == 1
@@ -237,8 +237,8 @@ class TestExpiry:
 
         assert count(app, IdempotencyKey) == 0
 
-    def test_they_go_with_the_user(self, app, client, user):
-        """Nothing is left of somebody who is gone."""
+    def test_deleted_user(self, app, client, user):
+        """The keys of a user are deleted with the user."""
         create(client, user.headers)
         client.delete(f"{API}/users/me", headers=user.headers)
 
