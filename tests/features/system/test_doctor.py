@@ -1,4 +1,4 @@
-"""`flask doctor`: what it finds, and what it tells to do."""
+"""`flask doctor`: its checks and their remedies."""
 
 import json
 import os
@@ -29,14 +29,14 @@ def examine(app):
 
 @pytest.fixture
 def root(app, tmp_path, monkeypatch):
-    """A folder that is the project's for the doctor, and holds nothing."""
+    """An empty folder that the doctor examines in place of the project's."""
     monkeypatch.setattr(app, "root_path", str(tmp_path / "app"))
     return tmp_path
 
 
 class TestHealthy:
     def test_everything_is_checked(self, app, client, root):
-        """And every check says what it saw."""
+        """A healthy application passes every check, and each check has a message."""
         sign_up(client, "ada")
         make_admin(app, "ada")
 
@@ -52,8 +52,8 @@ class TestHealthy:
         assert {check["status"] for check in checks.values()} <= {"ok", "warning"}
         assert all(check["message"] for check in checks.values())
 
-    def test_for_people(self, app, root):
-        """A line a check, and below it what to do."""
+    def test_text(self, app, root):
+        """The text has a line for each check, with the remedy below it."""
         result = app.test_cli_runner().invoke(args=["doctor"])
 
         assert result.exit_code == 0
@@ -68,29 +68,29 @@ def db_kind(app):
 
 class TestSick:
     def test_a_schema_that_is_behind(self, app, root):
-        """`flask db upgrade` mends it."""
+        """An old schema fails, with `flask db upgrade` as the remedy."""
         with at_version(app, "0001"):
             code, checks = examine(app)
 
         assert (code, checks["migrations"]["fix"]) == (1, "flask db upgrade")
 
     def test_a_schema_of_a_newer_release(self, app, root):
-        """Is worth a word, for an upgrade is under way, and no reason to fail; there is more to look at."""
+        """A newer schema is a warning, and the other checks run."""
         with at_version(app, "9999"):
             code, checks = examine(app)
 
         assert (code, checks["migrations"]["status"]) == (0, "warning")
         assert "admins" in checks
 
-    def test_a_database_that_is_away(self, another):
-        """And nothing that needs it is tried."""
+    def test_an_unavailable_database(self, another):
+        """An unavailable database fails, and checks that need it do not run."""
         code, checks = examine(another(DATABASE_URL="postgresql://nobody@127.0.0.1:1/x"))
 
         assert (code, checks["database"]["status"]) == (1, "failure")
         assert "migrations" not in checks
 
     def test_a_clock_that_is_off(self, app, root, monkeypatch):
-        """Tokens of one machine would not be good on another."""
+        """A clock that differs from the database's clock fails."""
         if db_kind(app) == "sqlite":
             assert doctor.CLOCKS.get("sqlite") is None
             return
@@ -102,10 +102,10 @@ class TestSick:
 
     @pytest.mark.parametrize("pooler", [True, False])
     def test_a_pooler_without_timeouts(self, app, another, pooler):
-        """What the role lacks is named, with the commands; so it is where a pooler drops what is asked for."""
+        """Missing timeouts of the role fail, with the statements as the remedy."""
         if db_kind(app) != "postgresql":
-            pytest.skip("it is PostgreSQL that has them by role")
-        with app.app_context(), db.engine.begin() as connection:  # it is for connections that begin later
+            pytest.skip("only PostgreSQL has timeouts of a role")
+        with app.app_context(), db.engine.begin() as connection:  # applies to later connections
             role, name = connection.execute(text("SELECT quote_ident(current_user), current_database()")).one()
             connection.execute(text(f"ALTER DATABASE {name} SET lock_timeout = '1s'"))
             connection.execute(text(f"ALTER DATABASE {name} SET timezone = 'Asia/Shanghai'"))
@@ -127,7 +127,7 @@ class TestSick:
 
     @pytest.mark.parametrize("name", [".env", "instance/jwt_secret_key"])
     def test_a_secret_that_is_open_to_others(self, app, root, name):
-        """It names the file and the command."""
+        """A secret file that others can read fails, with `chmod` as the remedy."""
         path = root / name
         path.parent.mkdir(exist_ok=True)
         path.touch(mode=0o600)
@@ -136,14 +136,14 @@ class TestSick:
         path.chmod(0o644)
 
         code, checks = examine(app)
-        path.parent.chmod(0o700)  # nobody else gets as far as the file
+        path.parent.chmod(0o700)  # others cannot reach the file
 
         assert (code, checks["files"]["fix"]) == (1, f"chmod 600 {path}")
         assert examine(app)[1]["files"]["status"] == "ok"
 
     @pytest.mark.parametrize("fault", ["missing", "open", "malformed"])
     def test_a_key_set_that_cannot_be_used(self, another, tmp_path, fault):
-        """The command runs where a server would not start."""
+        """A missing, open or malformed key set fails with a remedy."""
         path = tmp_path / "keys.json"
         if fault != "missing":
             generate_key(path, "EdDSA", utcnow())
@@ -159,14 +159,14 @@ class TestSick:
 
     @pytest.mark.filterwarnings("ignore:The HMAC key is")
     def test_a_secret_that_could_be_guessed(self, another):
-        """Production would not start with it; elsewhere it is worth a word."""
+        """A weak secret is a warning outside production, and is not shown."""
         checks = examine(another(JWT_SECRET_KEY="short"))[1]
 
         assert checks["keys"]["status"] == "warning"
         assert "short" not in checks["keys"]["message"].replace("shorter", "")
 
-    def test_what_production_should_say(self, another):
-        """Hosts and proxies are worth a thought, and no reason to fail."""
+    def test_missing_settings_of_production(self, another):
+        """In production, missing hosts and proxies are warnings."""
         code, checks = examine(another(APP_ENV="production"))
 
         assert checks["hosts"]["status"] == checks["proxies"]["status"] == "warning"
@@ -175,7 +175,7 @@ class TestSick:
 
     @pytest.mark.programs
     def test_settings_that_cannot_be_used(self):
-        """Each is named with its fix and without its value, though no application can be made of them."""
+        """Each bad setting is named with its remedy and without its value."""
         env = {
             "PATH": os.environ["PATH"],
             "APP_ENV": "production",
@@ -193,8 +193,8 @@ class TestSick:
         assert "too short a secret" not in run.stdout + run.stderr
         assert "Traceback" not in run.stderr
 
-    def test_a_patient_is_told_all_that_is_wrong_with_it(self):
-        """For a program too; nothing else can be looked at."""
+    def test_bad_settings_in_json(self):
+        """With bad settings the report has only this check."""
         problems = {"PORT": "Must be a number.", "JWT_SECRET_KEY": "is not set; make one"}
 
         code, checks = examine(doctor.create_patient(problems))
@@ -206,7 +206,7 @@ class TestSick:
 
     @pytest.mark.programs
     def test_other_commands_refuse_such_settings(self):
-        """In one line."""
+        """Other commands fail with one line."""
         env = {"PATH": os.environ["PATH"], "APP_ENV": "production", "FLASK_SKIP_DOTENV": "1"}
         command = [sys.executable, "-m", "flask", "--app", "wsgi", "users", "list"]
         run = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)

@@ -1,4 +1,4 @@
-"""About the service itself: its front page, its health, its document, its log."""
+"""The front page, the health of the process, and the log."""
 
 import base64
 import hashlib
@@ -27,7 +27,7 @@ ROOT = Path(__file__).parents[3]
 
 class TestIndex:
     def test_answers_programs_in_json(self, client):
-        """Name, version, and where the document and its page are."""
+        """Programs get the name, the version and the links as JSON."""
         about = {"name": "Latchkey", "version": __version__, "openapi": "/openapi.json", "docs": "/docs"}
 
         for accept in ("application/json", "*/*", "", "application/json, text/html;q=0.5"):
@@ -37,7 +37,7 @@ class TestIndex:
             assert client.get(path).status_code == 200
 
     def test_shows_browsers_a_page(self, client):
-        """A page that asks no other host for anything, and whose policy lets its own style in."""
+        """Browsers get a page without foreign links, whose policy allows its own style."""
         response = client.get("/", headers={"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"})
 
         assert response.mimetype == "text/html"
@@ -51,35 +51,35 @@ class TestIndex:
 
 @contextmanager
 def read_only(app):
-    """The URL by which nothing can be written to the database of an application."""
+    """The URL of the application's database, which is read-only in the block."""
     url = make_url(app.config["DATABASE_URL"])
     if url.get_backend_name() == "sqlite":
         yield f"sqlite:///file:{url.database}?mode=ro&uri=true"
     elif url.get_backend_name() == "postgresql":
         setting = f"ALTER DATABASE {url.database}", "default_transaction_read_only"
-        with app.app_context(), db.engine.begin() as connection:  # it is for connections that begin later
+        with app.app_context(), db.engine.begin() as connection:  # applies to later connections
             connection.execute(text("{} SET {} = on".format(*setting)))
         yield str(app.config["DATABASE_URL"])
         with app.app_context(), db.engine.begin() as connection:
             connection.execute(text("{} RESET {}".format(*setting)))
     else:
-        pytest.skip("MariaDB is read-only as a whole server, which other tests use")
+        pytest.skip("only the whole MariaDB server can be read-only, and other tests use it")
 
 
 class TestHealth:
     def test_live_touches_nothing(self, app, client):
-        """A process lives though its database does not."""
+        """`/health/live` sends no statement."""
         with statements(app) as sent:
             assert client.get("/health/live").json == {"status": "ok"}
 
         assert sent == []
 
-    def test_ready_is_ready(self, client):
-        """The database answers, and its schema is the newest."""
+    def test_ready(self, client):
+        """`/health/ready` answers 200 if the schema is the newest."""
         assert client.get("/health/ready").json == {"status": "ok"}
 
     def test_not_ready_while_the_schema_is_behind(self, app, client, caplog):
-        """503, and the log says which command mends it."""
+        """An old schema gets 503, and the log names `flask db upgrade`."""
         with at_version(app, "0001"):
             response = client.get("/health/ready")
 
@@ -87,15 +87,15 @@ class TestHealth:
         assert "flask db upgrade" in caplog.text
         assert client.get("/health/ready").status_code == 200
 
-    def test_not_ready_where_nobody_has_migrated(self, app, client):
-        """A database that is at no migration is one that nobody has made ready."""
+    def test_not_ready_without_a_migration(self, app, client):
+        """A database without a migration gets 503."""
         with at_version(app, None):
             response = client.get("/health/ready")
 
         assert error(response) == (503, "database_unavailable")
 
     def test_ready_while_the_schema_is_ahead(self, another, caplog):
-        """A newer release has migrated: this one serves on, and says so once, not whenever it is asked."""
+        """A newer schema gets 200, and the log has one warning."""
         app = another()
         with at_version(app, "9999"):
             answers = [app.test_client().get("/health/ready").status_code for _ in range(3)]
@@ -105,14 +105,14 @@ class TestHealth:
         assert noted == ["WARNING"]
 
     def test_not_ready_while_it_stops(self, client, monkeypatch):
-        """503, and everything else goes on."""
+        """A process that stops is not ready, but live."""
         monkeypatch.setattr(stopping, "flag", b"\1")
 
         assert error(client.get("/health/ready")) == (503, "unavailable")
         assert client.get("/health/live").status_code == 200
 
-    def test_not_ready_where_nothing_can_be_written(self, app, another, caplog):
-        """A read-only file, or a copy that follows another database: 503, and the log says why."""
+    def test_not_ready_if_read_only(self, app, another, caplog):
+        """A read-only database gets 503, and the log gives the reason."""
         with read_only(app) as url:
             response = another(DATABASE_URL=url).test_client().get("/health/ready")
 
@@ -121,7 +121,7 @@ class TestHealth:
         assert app.test_client().get("/health/ready").status_code == 200
 
     def test_ready_while_somebody_writes(self, app, client):
-        """A lock that another holds is neither waited for nor taken for a database that is read-only."""
+        """A lock of another transaction does not delay the check."""
         with app.app_context(), db.engine.begin() as other:
             other.execute(update(User).values(updated_at=utcnow()))
             began = time.monotonic()
@@ -134,7 +134,7 @@ class TestHealth:
 class TestLog:
     @pytest.fixture
     def lines(self, capsys):
-        """What an application of this format writes to standard output, by line."""
+        """Returns the lines that an application with this log format writes."""
 
         def lines(log_format, act):
             config = TestingConfig()
@@ -146,7 +146,7 @@ class TestLog:
         logging.getLogger("app").handlers = []
 
     def test_a_request_is_one_line_of_json(self, lines):
-        """With what an operator asks for, and the id under which the caller knows it."""
+        """A request is one line of JSON with the documented keys."""
         sent = {"X-Request-ID": "abc", "User-Agent": "x"}
         (line,) = lines("json", lambda client: client.get("/health/live", headers=sent))
         record = json.loads(line)
@@ -162,8 +162,8 @@ class TestLog:
             "user_id", "session_id", "ip_address",
         }  # fmt: skip
 
-    def test_the_caller_is_in_it(self, client, user, caplog):
-        """User and session, where somebody is logged in."""
+    def test_the_caller(self, client, user, caplog):
+        """A line has the caller's user and session."""
         with caplog.at_level("INFO", "app.access"):
             client.get(f"{API}/users/{user.id}", headers=user.headers)
 
@@ -171,8 +171,8 @@ class TestLog:
         assert (record.user_id, record.route) == (user.id, f"{API}/users/<int:user_id>")
         assert record.session_id in client.get(f"{API}/auth/sessions", headers=user.headers).text
 
-    def test_no_secret_is_in_it(self, client, user, caplog):
-        """No password, no token, and no query, where tokens may hide."""
+    def test_no_secret(self, client, user, caplog):
+        """The log has no password, no token and no query."""
         with caplog.at_level("DEBUG"):
             client.post(f"{API}/auth/login", json={"username": "grace", "password": PASSWORD})
             client.post(f"{API}/auth/refresh", headers={"Authorization": f"Bearer {user.refresh_token}"})
@@ -184,15 +184,15 @@ class TestLog:
             assert secret not in written
 
     @pytest.mark.parametrize("log_format", ["json", "console"])
-    def test_a_line_break_of_a_client_is_no_line_of_ours(self, lines, log_format):
-        """Nobody writes into our log."""
+    def test_line_break_of_a_client(self, lines, log_format):
+        """A line break in a path starts no new line."""
         written = lines(log_format, lambda client: client.get("/x%0A00:00:00%20INFO%20forged%1b[31m"))
 
         assert len(written) == 1
         assert "\x1b" not in written[0]
 
-    def test_a_crash_is_in_it_with_its_cause(self, lines):
-        """The stack trace belongs to the operator."""
+    def test_crash(self, lines):
+        """A crash is logged with its stack trace and request id."""
 
         def crash(client):
             client.application.view_functions["system.show_live"] = lambda: 1 / 0
@@ -206,7 +206,7 @@ class TestLog:
 
 
 def test_the_level_is_a_setting(capsys):
-    """At WARNING an ordinary request is no news."""
+    """With LOG_LEVEL=WARNING a successful request writes no line."""
     config = TestingConfig()
     config.LOG_LEVEL = "WARNING"
 
