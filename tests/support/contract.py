@@ -73,11 +73,11 @@ def check(app: Flask, response: TestResponse) -> None:
         return
     operation = paths(app)[rule.rule][method]
     answer = operation["responses"].get(str(response.status_code))
-    assert answer, f"{request.method} {rule.rule} may not answer {response.status_code}, by the API document"
+    assert answer, f"{request.method} {rule.rule}: the API document has no response {response.status_code}"
     answer = resolved(app, "responses", answer)
     for name, header in answer.get("headers", {}).items():
-        told = resolved(app, "headers", header)
-        assert name in response.headers or not told.get("required"), f"{request.method} {rule.rule}: no {name}"
+        found = resolved(app, "headers", header)
+        assert name in response.headers or not found.get("required"), f"{request.method} {rule.rule}: no {name}"
     content = answer.get("content", {})
     if request.method != "HEAD":
         assert response.mimetype in content or not (content or response.data), f"{rule.rule}: {response.mimetype}"
@@ -105,9 +105,9 @@ def documented(rule: str) -> str:
     return re.sub(r"<(?:[^<>:]+:)?(\w+)>", r"{\1}", rule)
 
 
-def resolved(app: Flask, kind: str, told: dict[str, Any]) -> dict[str, Any]:
+def resolved(app: Flask, kind: str, value: dict[str, Any]) -> dict[str, Any]:
     """Follow a `$ref`; return an object without one unchanged."""
-    return _documents[app][0]["components"][kind][told["$ref"].rpartition("/")[2]] if "$ref" in told else told
+    return _documents[app][0]["components"][kind][value["$ref"].rpartition("/")[2]] if "$ref" in value else value
 
 
 def validator(app: Flask, rule: str, method: str, status: int) -> jsonschema_rs.Validator:

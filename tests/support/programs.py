@@ -12,7 +12,7 @@ def tool(name: str) -> str:
     """The path of a program.  Without it, skip the test, or fail in CI."""
     path = shutil.which(name, path=f"{BIN}:{os.environ['PATH']}:/usr/sbin")
     if path is None:
-        missing = f"no {name}: install it to have deploy/ checked"
+        missing = f"no {name}: install it to test the files in deploy/"
         if os.environ.get("CI") == "true":
             pytest.fail(missing)
         pytest.skip(missing)

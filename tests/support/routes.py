@@ -1,7 +1,7 @@
-"""What each feature says of its routes, in tests/features/<feature>/routes.py.
+"""The tables of the features' routes, in tests/features/<feature>/routes.py.
 
-POLICY, by method and path: the body, then the answer to each of CALLERS.  The body may be a function of the client and
-the user.
+POLICY, by method and path: the body, then the response to each of CALLERS.  The body may be a function of the client
+and the user.
 STATEMENTS, by method and path: how many statements a success sends.
 PATHS, by argument: a function of the client and the user that creates the object and returns the value.
 """

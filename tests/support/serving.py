@@ -114,7 +114,7 @@ def wait_until_ready(process: subprocess.Popen[Any], port: int, probe: str = "/h
                 return
         except OSError:  # it does not listen yet, or does not answer in time
             time.sleep(0.05)
-    pytest.fail("gunicorn does not get ready")
+    pytest.fail("gunicorn is not ready after a minute")
 
 
 def send(port: int, data: bytes, timeout: float = 15) -> bytes:

@@ -13,7 +13,7 @@ import pytest
 from support.serving import ROOT
 
 SOURCES = ROOT / "tests" / "client"
-NODE = 20  # the oldest that will do
+NODE = 20  # the oldest supported version
 UNREACHABLE = re.compile(r"ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ECONNRESET|ETIMEDOUT|ENETUNREACH|EHOSTUNREACH")
 INSTALL = ["npm", "ci", "--prefer-offline", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error",
            "--fetch-retries=1", "--fetch-retry-mintimeout=1000"]  # fmt: skip
@@ -32,10 +32,10 @@ def leave(reason: str) -> NoReturn:
 
 def require_node(folder: Path) -> None:
     if shutil.which("node") is None or shutil.which("npm") is None:
-        leave("no Node: install Node 20 or newer, with npm, to try a generated client")
+        leave("no Node: install Node 20 or newer, with npm, to test the generated client")
     version = run(folder, "node", "--version").stdout.strip()
     if int(version.removeprefix("v").split(".")[0]) < NODE:
-        leave(f"Node is {version}: a generated client is tried with Node {NODE} or newer")
+        leave(f"Node is {version}, but the generated client needs Node {NODE} or newer")
 
 
 def build(folder: Path) -> None:
@@ -45,7 +45,7 @@ def build(folder: Path) -> None:
     if installed.returncode != 0:
         shutil.rmtree(folder)
         if UNREACHABLE.search(installed.stderr):
-            leave("npm cannot reach its registry: no client can be generated")
+            leave("npm cannot reach its registry, so the client is not tested")
         pytest.fail(f"npm ci: {installed.stderr}")
     generated = run(folder, *tool("openapi-typescript"), ROOT / "openapi.json", "--output", "api.d.ts")
     assert generated.returncode == 0, generated.stderr
