@@ -1,4 +1,4 @@
-// What the programs here expect of an answer.
+// Assertions about responses.
 
 import assert from "node:assert/strict";
 
@@ -9,14 +9,14 @@ interface Failure {
   request_id: string;
 }
 
-/** The data of an answer that must be a success. */
+/** Assert that the request succeeded, and return the data. */
 export function ok<D>(answer: { data?: D; error?: unknown; response: Response }): D {
   assert.ok(answer.response.ok, `${answer.response.status} ${JSON.stringify(answer.error)}`);
   assert.ok(answer.data !== undefined);
   return answer.data;
 }
 
-/** The error of an answer that must be refused, with a code that the document has for this operation. */
+/** Assert that the request failed with this code, and return the error.  The document has the code for the operation. */
 export function refused<E extends Failure, C extends E["error"]>(
   answer: { error?: E; response: Response },
   code: C,

@@ -1,4 +1,4 @@
-// For a browser: compiled, and not run here.
+// Code for a browser.  The tests compile it, but do not run it.
 
 import createClient from "openapi-fetch";
 

@@ -1,4 +1,4 @@
-// A `fetch` for tokens in cookies: it sends the CSRF value, and renews the access token when it has expired.
+// A `fetch` for tokens in cookies.  It sends the CSRF value, and renews the access token when it has expired.
 
 const REFRESH = "/api/v1/auth/refresh";
 const BY_REFRESH_TOKEN = [REFRESH, "/api/v1/auth/logout/refresh"];
@@ -17,7 +17,7 @@ export function createCookieFetch(baseUrl: string, cookies = () => document.cook
     return fetch(new Request(request, { credentials: "include" }));
   }
 
-  /** Whoever asks meanwhile waits for the same answer. */
+  /** Get new tokens.  Parallel calls share one refresh. */
   function renew(): Promise<Response> {
     const used = cookie("csrf_refresh_token");
     renewal ??= send(new Request(baseUrl + REFRESH, { method: "POST" }))
@@ -29,7 +29,7 @@ export function createCookieFetch(baseUrl: string, cookies = () => document.cook
     return renewal;
   }
 
-  /** The browser drops the cookie of an access token when it expires, and the CSRF cookie with it. */
+  /** Whether the browser has dropped the expired access token, and its CSRF cookie with it. */
   function hasExpired(): boolean {
     const refresh = cookie("csrf_refresh_token");
     return !cookie("csrf_access_token") && refresh !== "" && refresh !== dead;

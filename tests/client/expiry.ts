@@ -1,5 +1,5 @@
-// Access tokens that expire while they are used: node build/expiry.js URL, of a server whose access tokens live for
-// seconds, and whose refresh tokens have no grace.
+// Access tokens that expire during use.  Run: node build/expiry.js URL.  The server needs access tokens that live for
+// seconds, and refresh tokens without a grace.
 
 import assert from "node:assert/strict";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -16,18 +16,18 @@ const baseUrl = process.argv[2] ?? "http://127.0.0.1:8000";
 const password = "correct horse battery";
 const REFRESH = "/api/v1/auth/refresh";
 
-// What a browser does besides, and what these programs want to know.
+// A `fetch` that sends cookies as a browser does, and counts refreshes.
 const nodeFetch = globalThis.fetch;
 let refreshes = 0;
-let trouble = false; // the server is
-let meanwhile = () => {}; // while a refresh is under way
+let unavailable = false; // whether a refresh gets 503
+let meanwhile = () => {}; // runs during each refresh
 let jar = new Jar();
 
 globalThis.fetch = async (input, init) => {
   const request = new Request(input, init);
   if (new URL(request.url).pathname === REFRESH) {
     refreshes += 1;
-    if (trouble) return new Response("{}", { status: 503 });
+    if (unavailable) return new Response("{}", { status: 503 });
   }
   if (request.credentials === "include") request.headers.set("Cookie", jar.sentTo(request.url));
   const answer = await nodeFetch(request);
@@ -51,11 +51,11 @@ async function register(username: string, options: Options = {}) {
   return { session, api };
 }
 
-/** A store that tabs share, and a lock, as `navigator.locks` is one. */
+/** A store that tabs share, and a lock like `navigator.locks`. */
 function sharedByTabs() {
-  let kept: Tokens | null = null;
+  let stored: Tokens | null = null;
   let last: Promise<unknown> = Promise.resolve();
-  const store = { get: () => kept, set: (tokens: Tokens | null) => void (kept = tokens) };
+  const store = { get: () => stored, set: (tokens: Tokens | null) => void (stored = tokens) };
   const alone = (work: () => Promise<Response | null>) => {
     const turn = last.then(work);
     last = turn.catch(() => {});
@@ -78,7 +78,7 @@ async function byHeader(): Promise<void> {
   const thief = createSession(baseUrl, { store });
   await expiry();
 
-  // Many requests, one refresh; a body is sent again, too.
+  // Parallel requests share one refresh, and a body is sent again.
   const once = await refreshesOf(async () => {
     const reads = Array.from({ length: 8 }, () => many.api.GET("/api/v1/users/me"));
     const write = many.api.PATCH("/api/v1/users/me", { body: { username: "many.more" } });
@@ -87,29 +87,29 @@ async function byHeader(): Promise<void> {
   });
   assert.equal(once, 1);
 
-  // Two tabs, one refresh.
+  // Two tabs share one refresh.
   const onceForBoth = await refreshesOf(async () => {
     const reads = [firstTab.api, secondTab].map((api) => api.GET("/api/v1/users/me"));
     for (const read of await Promise.all(reads)) ok(read);
   });
   assert.equal(onceForBoth, 1);
 
-  // A server in trouble logs nobody out.
-  trouble = true;
+  // A 503 does not end the session.
+  unavailable = true;
   assert.equal((await patient.api.GET("/api/v1/users/me")).response.status, 503);
-  trouble = false;
+  unavailable = false;
   ok(await patient.api.GET("/api/v1/users/me"));
 
-  // A fresh login while a refresh is under way: neither takes the other's token away.
+  // A fresh login during a refresh: the session keeps the fresh access token and the new refresh token.
   const fresh = ok(await patient.api.POST("/api/v1/auth/fresh-login", { body: { username: "patient", password } }));
   meanwhile = () => patient.session.keep(fresh);
   assert.equal(await patient.session.renew(), null);
   meanwhile = () => {};
   const wrong = { current_password: "not the password", new_password: password };
-  refused(await patient.api.PUT("/api/v1/auth/password", { body: wrong }), "invalid_credentials"); // and not for its freshness
+  refused(await patient.api.PUT("/api/v1/auth/password", { body: wrong }), "invalid_credentials"); // the token is fresh
   assert.equal(await patient.session.renew(), null);
 
-  // A refresh token in two hands ends the session, and the user is told.
+  // A refresh token that two clients use ends the session, and `onEnd` is called.
   assert.equal(await thief.renew(), null);
   refused(await victim.api.GET("/api/v1/users/me"), "token_expired");
   assert.deepEqual(ended, ["token_reused"]);
@@ -125,7 +125,7 @@ async function byCookies(): Promise<void> {
   ok(await api.PATCH("/api/v1/users/me", { body: { username: "biscuits" } }));
   await expiry();
 
-  // Many requests, one refresh; nobody is taken for a stranger, and what changes something has the new CSRF value.
+  // Parallel requests share one refresh, and the PATCH sends the new CSRF value.
   const once = await refreshesOf(async () => {
     const reads = Array.from({ length: 8 }, () => api.GET("/api/v1/users/me"));
     const write = api.PATCH("/api/v1/users/me", { body: { username: "cookies" } });
@@ -134,7 +134,7 @@ async function byCookies(): Promise<void> {
   });
   assert.equal(once, 1);
 
-  // Log out everywhere, from elsewhere: one refresh finds out.
+  // After a logout by another client, the first request tries one refresh, and the next one none.
   const here = jar;
   jar = new Jar();
   ok(await api.POST("/api/v1/auth/login", { params, body: { username: "cookies", password } }));

@@ -1,4 +1,4 @@
-// The cookies of a browser, as far as these programs need them: Node's `fetch` keeps none.
+// The cookies of a browser, because the `fetch` of Node stores none.
 
 interface Cookie {
   value: string;
@@ -10,10 +10,10 @@ interface Cookie {
 export class Jar {
   readonly #cookies = new Map<string, Cookie>();
 
-  /** What `document.cookie` would be. */
+  /** The value of `document.cookie`. */
   readonly readable = (): string => this.#text(([, cookie]) => !cookie.httpOnly);
 
-  /** What a browser would send to this address. */
+  /** The `Cookie` header for this URL. */
   sentTo(url: string): string {
     const { pathname } = new URL(url);
     return this.#text(([, { path }]) => path === "/" || pathname === path || pathname.startsWith(`${path}/`));

@@ -1,5 +1,5 @@
 // Wrong calls that do not compile.  Each `@ts-expect-error` names the error of the compiler.
-// Nothing of this runs.
+// The tests compile this file, but do not run it.
 
 import createClient from "openapi-fetch";
 
@@ -16,7 +16,7 @@ export async function wrong(): Promise<void> {
   // @ts-expect-error TS2554 there is no such path
   await api.GET("/api/v1/user");
 
-  // @ts-expect-error TS2345 the path does not take this method
+  // @ts-expect-error TS2345 the path does not have this method
   await api.PUT("/api/v1/users", { body });
 
   // @ts-expect-error TS2554 a body is missing
@@ -31,7 +31,7 @@ export async function wrong(): Promise<void> {
   // @ts-expect-error TS2322 a name is text
   await api.POST("/api/v1/auth/login", { body: { ...body, username: 7 } });
 
-  // @ts-expect-error TS2322 a flag is no null
+  // @ts-expect-error TS2322 a flag cannot be null
   await api.PATCH("/api/v1/users/{user_id}", { params: { path }, body: { is_admin: null } });
 
   // @ts-expect-error TS2345 the id of the path is missing

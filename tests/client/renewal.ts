@@ -7,15 +7,15 @@ type Code = components["schemas"]["Error"]["error"];
 
 export interface Tokens {
   access: string;
-  refresh: string | undefined; // a fresh login alone has none
+  refresh: string | undefined; // a fresh login without a session has none
 }
 
 export interface Options {
-  /** Where the tokens are; in this variable, where nothing else is said. */
+  /** Stores the tokens.  The default is a variable. */
   store?: { get(): Tokens | null; set(tokens: Tokens | null): void };
-  /** Runs one at a time of all who share the store: a lock over tabs, where tabs share it. */
+  /** Runs one refresh at a time.  If tabs share the store, use a lock that they share too. */
   alone?: (work: () => Promise<Response | null>) => Promise<Response | null>;
-  /** The session is over, and why: let the user log in. */
+  /** Called with the error code when the session ends.  Ask the user to log in. */
   onEnd?: (code: Code) => void;
 }
 
@@ -23,13 +23,13 @@ export function createSession(baseUrl: string, options: Options = {}) {
   const { store = inMemory(), alone = (work) => work(), onEnd = () => {} } = options;
   let renewal: Promise<Response | null> | null = null;
 
-  /** Keep the tokens of an answer: of a registration, a login, a fresh login, a password change. */
+  /** Store the tokens of a registration, a login, a fresh login or a password change. */
   function keep(answer: Answer): void {
     if (!answer.access_token) throw new Error("The tokens of this answer are in cookies.");
     store.set({ access: answer.access_token, refresh: answer.refresh_token ?? store.get()?.refresh });
   }
 
-  /** Get new tokens; null, or the answer that refused them.  Whoever asks meanwhile waits for the same answer. */
+  /** Get new tokens.  Returns null, or the response that refused them.  Parallel calls share one refresh. */
   async function renew(): Promise<Response | null> {
     const old = store.get();
     if (!old?.refresh) throw new Error("There is no refresh token.");
@@ -44,9 +44,9 @@ export function createSession(baseUrl: string, options: Options = {}) {
     const renewed = answer.ok ? ((await answer.json()) as Answer) : null;
     const code = answer.status === 401 ? await codeOf(answer) : null;
     const now = store.get();
-    if (!now || now.refresh !== old.refresh) return null; // logged out, or in, meanwhile
+    if (!now || now.refresh !== old.refresh) return null; // logged out or in meanwhile
     if (renewed) {
-      const fresh = now.access !== old.access; // a fresh login came meanwhile: its token is the better one
+      const fresh = now.access !== old.access; // after a fresh login meanwhile, keep its token
       keep(fresh ? { ...renewed, access_token: now.access } : renewed);
     }
     if (code) {
@@ -57,12 +57,12 @@ export function createSession(baseUrl: string, options: Options = {}) {
   }
 
   async function fetchWithToken(request: Request): Promise<Response> {
-    if (request.headers.has("Authorization")) return fetch(request); // it brings a token of its own
+    if (request.headers.has("Authorization")) return fetch(request); // the request has a token of its own
     const again = request.clone(); // a body can be sent once
     const sent = store.get();
     const answer = await send(request, sent);
     if (!sent?.refresh || answer.status !== 401 || (await codeOf(answer)) !== "token_expired") return answer;
-    // Who comes late finds the new token there already.
+    // Another request may have renewed the token already.
     const refusal = store.get()?.access === sent.access ? await renew() : null;
     if (refusal) return refusal.status === 401 ? answer : refusal.clone();
     return send(again, store.get());
@@ -81,6 +81,6 @@ async function codeOf(answer: Response): Promise<Code> {
 }
 
 function inMemory(): NonNullable<Options["store"]> {
-  let kept: Tokens | null = null;
-  return { get: () => kept, set: (tokens) => void (kept = tokens) };
+  let stored: Tokens | null = null;
+  return { get: () => stored, set: (tokens) => void (stored = tokens) };
 }

@@ -1,4 +1,4 @@
-// The walk of docs/tour.sh, through the generated client: node build/tour.js http://127.0.0.1:8000
+// The steps of docs/tour.sh with the generated client.  Run: node build/tour.js http://127.0.0.1:8000
 
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
@@ -19,7 +19,7 @@ const session = createSession(baseUrl);
 const api = createClient<paths>({ baseUrl, fetch: session.fetch });
 const stranger = createClient<paths>({ baseUrl });
 
-/** Log in; what to say to the user, whose mistake it is where it is one. */
+/** Log in, and return a message for the user. */
 async function logIn(password: string): Promise<string> {
   const { data, error } = await api.POST("/api/v1/auth/login", { body: { ...credentials, password } });
   if (data) {
@@ -69,7 +69,7 @@ async function makeItems(): Promise<void> {
 async function* allItems(query: paths["/api/v1/items"]["get"]["parameters"]["query"]): AsyncGenerator<Item> {
   for (let cursor: string | null | undefined; cursor !== null; ) {
     const page = ok(await api.GET("/api/v1/items", { params: { query: { ...query, ...(cursor && { cursor }) } } }));
-    if ("message" in page) throw new Error(page.message); // nobody is logged in: these are names alone
+    if ("message" in page) throw new Error(page.message); // without a token, the page has only names
     yield* page.items;
     cursor = page.next_cursor;
   }
@@ -105,7 +105,7 @@ async function changeItem(): Promise<void> {
     refused(await api.DELETE("/api/v1/items/{item_id}", { params: { path } }), "admin_required");
     return;
   }
-  assert.fail("there is an item");
+  assert.fail("the listing is empty");
 }
 
 async function sendTwice(): Promise<void> {
@@ -136,7 +136,7 @@ async function logOut(): Promise<void> {
   refused(await api.GET("/api/v1/users/me"), "token_revoked");
   refused(await api.DELETE("/api/v1/auth/sessions/{session_id}", { params: { path: { session_id: mine } } }), "token_revoked");
   assert.equal((await session.renew())?.status, 401);
-  refused(await api.GET("/api/v1/users/me"), "authorization_required"); // the dead tokens are thrown away
+  refused(await api.GET("/api/v1/users/me"), "authorization_required"); // the session has deleted its tokens
 }
 
 async function leave(): Promise<void> {
