@@ -1,4 +1,4 @@
-"""The release before this one, as a server beside it."""
+"""A server of the release before this one, over the same database."""
 
 import shutil
 import subprocess
@@ -29,9 +29,9 @@ def git(*words: str) -> str:
 def release_before() -> str:
     """The newest tag before this commit; before the first release, the last commit with another schema."""
     if shutil.which("git") is None or git("rev-parse", "--show-toplevel") != str(ROOT):
-        pytest.skip("the code of before is in the history of git, which is not here: is this a source archive?")
+        pytest.skip("no git history, which has the code of the release before")
     if git("rev-parse", "--is-shallow-repository") == "true":
-        pytest.skip("the code of before is in the history of git, of which this clone has only the end")
+        pytest.skip("the git history is shallow, and lacks the code of the release before")
     if tag := git("describe", "--tags", "--abbrev=0", "--match", "v*", "HEAD^"):
         return tag
     newest = SCRIPTS.get_revision("head").path
@@ -50,9 +50,9 @@ def code_of_before(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def old(migrated: Flask, code_of_before: Path) -> Iterator[Call]:
-    """Calls a server of the release before, over the database that this release has migrated."""
+    """Calls a server of the release before, over a database that this release has migrated."""
     shared = {name: migrated.config[name] for name in ("DATABASE_URL", "JWT_SECRET_KEY")}
-    # Not /health/ready: a release from before 0004 knows only its own schema.
+    # Not /health/ready, because an old release may accept only its own schema.
     with (
         serving(code_of_before, "/health/live", APP_ENV="testing", **shared) as (port, _process),
         closing(HTTPConnection("127.0.0.1", port, timeout=30)) as connection,
