@@ -99,7 +99,7 @@ def test_a_port_that_is_taken_stops_gunicorn_at_once(tmp_path, by):
         )  # fmt: skip
 
     assert run.returncode == 1
-    assert "latchkey cannot start: METRICS_PORT: " in run.stderr
+    assert "cannot start: METRICS_PORT: " in run.stderr
     assert "Traceback" not in run.stderr
     assert folders() <= before
 
