@@ -37,12 +37,12 @@ def wait_for(condition):
 
 
 def folders():
-    return set(Path("/dev/shm").glob("latchkey-metrics-*"))  # noqa: S108 -- server/metrics.py creates them there
+    return set(Path("/dev/shm").glob("gunicorn-metrics-*"))  # noqa: S108 -- server/metrics.py creates them there
 
 
 def folder_of(worker):
     settings = Path(f"/proc/{worker}/maps").read_text().split()
-    return next(Path(word).parent for word in settings if "latchkey-metrics-" in word)
+    return next(Path(word).parent for word in settings if "gunicorn-metrics-" in word)
 
 
 @pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="finds the workers in /proc")
