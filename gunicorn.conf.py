@@ -67,7 +67,7 @@ def when_ready(server: Any) -> None:
     try:
         follow_settings(server)
     except OSError as error:
-        sys.exit(f"latchkey cannot start: METRICS_PORT: cannot be opened at METRICS_HOST ({error.strerror})")
+        sys.exit(f"cannot start: METRICS_PORT: cannot be opened at METRICS_HOST ({error.strerror})")
     trial.try_before_reload(server)
     stopping.drain_first(server)
 

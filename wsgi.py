@@ -20,7 +20,7 @@ try:
         load_keys(app)
 except ConfigError as error:
     if serves or "doctor" not in sys.argv:
-        sys.exit(f"latchkey cannot start: {error}")
+        sys.exit(f"cannot start: {error}")
     app = create_patient(error.problems)
 except KeySetError as error:
-    sys.exit(f"latchkey cannot start: JWT_KEYSET: {error}")
+    sys.exit(f"cannot start: JWT_KEYSET: {error}")

@@ -24,7 +24,8 @@ from app.web import errors, logs, openapi, pages, proxies, request
 from app.web.fields import ErrorSchema
 
 __version__ = "0.1.0"
-API_TITLE = "Latchkey"  # the name of the product: in the API document, on `/` and `/docs`, and the realm of every 401
+# The name of the product: in the API document, on `/` and `/docs`, and the realm of every 401.
+API_TITLE = "Latchkey"
 
 BLUEPRINTS = (  # the order of the API document
     auth_blp,

@@ -5,8 +5,8 @@
     python bench/bench.py --quick     # one round, concurrency 8
     python bench/bench.py --database postgresql://… --out bench/results
 
-There are three servers: `bare` is a Flask that answers {"ok": true}, `plain` does the same work as `latchkey` in the
-style of the tutorials (bench/plain.py). All run under gunicorn with the same workers and threads.
+There are three servers: `bare` is a Flask that answers {"ok": true}, `ours` is this application, and `plain` does the
+same work in the style of the tutorials (bench/plain.py). All run under gunicorn with the same workers and threads.
 
 The first figure is the CPU time per request of the server's processes, as the kernel counts it. Other work on the
 machine hardly changes it. It does not include the database server. Logins are also compared with the number of
@@ -96,12 +96,12 @@ def measure(
 
 @contextmanager
 def databases(given: str | None) -> Iterator[dict[str, tuple[str, str]]]:
-    """The URLs for `plain` and `latchkey`, by kind of database."""
+    """The URLs for `plain` and `ours`, by kind of database."""
     from support.databases import database_on, fresh_database  # noqa: PLC0415 -- part of the tests
 
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        urls = {"sqlite": (f"sqlite:///{folder}/plain.db", f"sqlite:///{folder}/latchkey.db")}
+        urls = {"sqlite": (f"sqlite:///{folder}/plain.db", f"sqlite:///{folder}/ours.db")}
         plain, ours = (
             stack.enter_context(database_on(given) if given else fresh_database("postgresql", folder)) for _ in range(2)
         )
@@ -118,10 +118,10 @@ def run(arguments: argparse.Namespace) -> list[dict[str, Any]]:
             with ExitStack() as pair:
                 servers = [
                     pair.enter_context(serving("plain", "bench.plain:app", plain_url)),
-                    pair.enter_context(serving("latchkey", "wsgi:app", our_url)),
+                    pair.enter_context(serving("ours", "wsgi:app", our_url)),
                 ]
                 users = {server.name: accounts(server, max(levels)) for server in servers}
-                fill(servers[1], users["latchkey"][0]["access"])
+                fill(servers[1], users["ours"][0]["access"])
                 for operation, level in product(arguments.operations, levels):
                     found: dict[str, list[dict[str, Any]]] = {}
                     for _ in range(rounds):
@@ -131,7 +131,7 @@ def run(arguments: argparse.Namespace) -> list[dict[str, Any]]:
                         found.setdefault("bare", []).append(measure(bare, "bare", level, arguments.seconds, []))
                         if operation == "login":
                             found.setdefault("argon2", []).append({"per_second": hashes_per_second(arguments.seconds)})
-                    results += [row(kind, operation, level, name, found) for name in ("bare", "plain", "latchkey")]
+                    results += [row(kind, operation, level, name, found) for name in ("bare", "plain", "ours")]
                     for result in results[-3:]:
                         print(line(result), flush=True)
     return results
@@ -180,7 +180,7 @@ def line(result: dict[str, Any]) -> str:
         f"{result['memory_mb']:5.0f} MB"
     )
     goal = GOALS.get(result["operation"])
-    if goal and result["server"] == "latchkey" and result["concurrency"] == 8:  # noqa: PLR2004
+    if goal and result["server"] == "ours" and result["concurrency"] == 8:  # noqa: PLR2004
         goal += MORE_ON_POSTGRESQL if result["database"] == "postgresql" else 0
         text += f"  {'reaches' if result['times_bare'] <= goal else 'MISSES'} {goal} x"
     if "of_argon2" in result and result["server"] != "bare":

@@ -9,7 +9,7 @@ mpl.use("Agg")
 
 from matplotlib import pyplot as plt
 
-SERVERS = {"bare": "#9aa5b1", "plain": "#d9a441", "latchkey": "#1f5fa8"}
+SERVERS = {"bare": "#9aa5b1", "plain": "#d9a441", "ours": "#1f5fa8"}
 LEVEL = 8
 
 

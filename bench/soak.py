@@ -107,7 +107,7 @@ def main() -> None:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         url = stack.enter_context(database_on(arguments.database)) if arguments.database else f"sqlite:///{folder}/s.db"
-        soak(stack.enter_context(serving("latchkey", "wsgi:app", url)), arguments)
+        soak(stack.enter_context(serving("ours", "wsgi:app", url)), arguments)
 
 
 if __name__ == "__main__":

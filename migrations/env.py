@@ -118,7 +118,8 @@ def begin_alone(connection: Connection) -> None:
             connection.execute(text("SET idle_in_transaction_session_timeout = 0"))
             connection.execute(text("SELECT pg_advisory_lock(:lock)"), {"lock": LOCK})
         case "mysql" | "mariadb":
-            if connection.execute(text("SELECT GET_LOCK(:lock, 60)"), {"lock": f"latchkey-{LOCK}"}).scalar() != 1:
+            lock = f"latchkey-{LOCK}"
+            if connection.execute(text("SELECT GET_LOCK(:lock, 60)"), {"lock": lock}).scalar() != 1:
                 raise CommandError("Another migration job is still running after a minute. Try again later.")
 
 

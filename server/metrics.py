@@ -41,7 +41,7 @@ def listen_at(server: Any, wanted: tuple[str, int] | None) -> None:
         listeners = [kind(wanted, server.cfg, server.log)]
         server.LISTENERS += listeners
         server.log.info("Metrics at: %s", listeners[0])
-    folder = server.metrics_folder or tempfile.mkdtemp(prefix="latchkey-metrics-", dir=server.cfg.worker_tmp_dir)
+    folder = server.metrics_folder or tempfile.mkdtemp(prefix="gunicorn-metrics-", dir=server.cfg.worker_tmp_dir)
     server.metrics_folder = folder
     server.metrics_listener = listeners[0]
 

@@ -70,7 +70,11 @@ def engine_options(url: URL, threads: int, *, pooler: bool = False) -> dict[str,
         }
     if backend == "postgresql":
         options["skip_autocommit_rollback"] = True  # in autocommit there is nothing to roll back
-        options["connect_args"] = {"connect_timeout": 2, "tcp_user_timeout": 5000, "application_name": "latchkey"} | (
+        options["connect_args"] = {
+            "connect_timeout": 2,
+            "tcp_user_timeout": 5000,
+            "application_name": "latchkey",
+        } | (
             {"prepare_threshold": None}  # prepared statements do not survive a change of connection
             if pooler
             else {"options": " ".join(f"-c {name}={value}" for name, value in POSTGRESQL_SETTINGS.items())}

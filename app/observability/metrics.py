@@ -31,6 +31,7 @@ from app.web.typing import StartResponse, WSGIApplication, WSGIEnvironment
 # The index of this worker, if server/metrics.py has made a folder for the files. None: there is only one process.
 worker_index: int | None = None
 
+NAMESPACE = "latchkey"  # the prefix of every name
 METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}  # clients may send any other
 NO_ROUTE = "none"
 # Seconds.  A request takes milliseconds, a password hash a few dozen, a queue for hashing up to a second, and the
@@ -56,21 +57,18 @@ class Metrics:
     """The numbers of one application."""
 
     def __init__(self) -> None:
-        own = self.registry = CollectorRegistry()
-        self.info = Gauge(
-            "latchkey_info", "The running version.", ["version"], registry=own, multiprocess_mode="livemax"
-        )
-        self.requests = Counter("latchkey_requests", "Requests answered.", ["method", "route", "status"], registry=own)
-        self.seconds = Histogram(
-            "latchkey_request_seconds", "Seconds per request.", ["route"], registry=own, buckets=BUCKETS
-        )
-        self.logins = Counter("latchkey_logins", "Logins, by outcome.", ["outcome"], registry=own)
-        self.refreshes = Counter("latchkey_refreshes", "Refreshes, by outcome.", ["outcome"], registry=own)
-        self.running = self._gauge("latchkey_hashes_running", "Passwords being hashed.")
-        self.waiting = self._gauge("latchkey_hashes_waiting", "Passwords waiting to be hashed.")
-        self.room = self._gauge("latchkey_hashes_limit", "Limit of passwords hashed or waiting.")
-        self.connections = self._gauge("latchkey_database_connections", "Database connections in use.")
-        self.pool = self._gauge("latchkey_database_connections_limit", "Limit of database connections in use.")
+        self.registry = CollectorRegistry()
+        own: Any = {"namespace": NAMESPACE, "registry": self.registry}
+        self.info = Gauge("info", "The running version.", ["version"], multiprocess_mode="livemax", **own)
+        self.requests = Counter("requests", "Requests answered.", ["method", "route", "status"], **own)
+        self.seconds = Histogram("request_seconds", "Seconds per request.", ["route"], buckets=BUCKETS, **own)
+        self.logins = Counter("logins", "Logins, by outcome.", ["outcome"], **own)
+        self.refreshes = Counter("refreshes", "Refreshes, by outcome.", ["outcome"], **own)
+        self.running = self._gauge("hashes_running", "Passwords being hashed.")
+        self.waiting = self._gauge("hashes_waiting", "Passwords waiting to be hashed.")
+        self.room = self._gauge("hashes_limit", "Limit of passwords hashed or waiting.")
+        self.connections = self._gauge("database_connections", "Database connections in use.")
+        self.pool = self._gauge("database_connections_limit", "Limit of database connections in use.")
         # Create each series now: the rate of a missing series is empty, and an alert would miss the first event.
         for outcome in LOGINS.values():
             self.logins.labels(outcome)
@@ -78,7 +76,7 @@ class Metrics:
             self.refreshes.labels(outcome)
 
     def _gauge(self, name: str, text: str) -> Gauge:
-        return Gauge(name, text, registry=self.registry, multiprocess_mode="livesum")
+        return Gauge(name, text, namespace=NAMESPACE, registry=self.registry, multiprocess_mode="livesum")
 
     def text(self) -> bytes:
         """The metrics of all workers in Prometheus' text format."""

@@ -1,5 +1,6 @@
 """The previous release works with the newest schema, beside this release."""
 
+import os
 import re
 import shutil
 from dataclasses import dataclass
@@ -11,8 +12,9 @@ import pytest
 from sqlalchemy import BigInteger, Integer, SmallInteger, String, inspect
 
 from app.data.base import db
+from support import releases
 from support.api import API, PASSWORD, bearer
-from support.releases import SCRIPTS, same
+from support.releases import SCRIPTS, git, release_before, same
 from support.serving import ROOT
 
 # What the docstring of a migration must say that takes something away (docs/operations.md).
@@ -41,6 +43,55 @@ class TestReleaseBefore:
         assert here("POST", f"{API}/auth/logout", **bearer(tokens["access_token"]))[0] == 200
         status, answer = there("GET", f"{API}/users/me", **bearer(tokens["access_token"]))
         assert (status, answer["error"]) == (401, "token_revoked")
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="no git")
+class TestWhichRelease:
+    @pytest.fixture
+    def commit(self, tmp_path, monkeypatch):
+        """Commits the schema under the name of a product, in an empty repository."""
+        monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
+        monkeypatch.setattr(releases, "ROOT", tmp_path)
+        git("init")
+        schema = tmp_path / "migrations" / "versions" / Path(SCRIPTS.get_revision("head").path).name
+        schema.parent.mkdir(parents=True)
+        schema.touch()
+
+        def commit(name):
+            (tmp_path / "pyproject.toml").write_text(f'[project]\nname = "{name}"\n')
+            git("add", ".")
+            identity = ("-c", "user.name=Grace", "-c", "user.email=grace@example.com")
+            assert git(*identity, "commit", "--allow-empty", "--message", name)
+
+        return commit
+
+    def test_the_newest_tag(self, commit):
+        """The release before is the newest tag before this commit."""
+        for version in ("v1.0.0", "v1.1.0"):
+            commit("shop")
+            git("tag", version)
+        commit("shop")
+
+        assert release_before() == "v1.1.0"
+
+    def test_a_renamed_product(self, commit):
+        """The first release after a rename is not compared with the releases of the other name."""
+        commit("shop")
+        git("tag", "v1.0.0")
+        commit("market")
+        with pytest.raises(pytest.skip.Exception, match="no earlier release"):
+            release_before()
+
+        git("tag", "v2.0.0")
+        commit("market")
+        assert release_before() == "v2.0.0"
+
+    def test_a_new_history(self, commit):
+        """A history that starts with today's schema has no release before."""
+        commit("shop")
+
+        with pytest.raises(pytest.skip.Exception, match="no earlier release"):
+            release_before()
 
 
 @dataclass

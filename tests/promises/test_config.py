@@ -387,7 +387,7 @@ def test_a_bad_start_is_one_line(name, value):
     )  # fmt: skip
 
     assert run.returncode == 1
-    assert re.fullmatch(rf"latchkey cannot start: {name}: [^\n]+\n", run.stderr)
+    assert re.fullmatch(rf"cannot start: {name}: [^\n]+\n", run.stderr)
     assert SECRET not in run.stderr
 
 

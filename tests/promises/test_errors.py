@@ -15,7 +15,7 @@ from gunicorn.http.errors import InvalidChunkSize, ParseException
 from sqlalchemy import delete, select, text
 from werkzeug.exceptions import Gone
 
-from app import create_app
+from app import API_TITLE, create_app
 from app.data.base import db
 from app.data.types import utcnow
 from app.tokens.issuing import Grant, issue_tokens
@@ -338,7 +338,7 @@ class TestHeaders:
 
     def test_challenges(self, client, user, as_stale_user):
         """Each kind of 401 has its challenge (RFC 6750 section 3, RFC 9470)."""
-        bare = 'Bearer realm="Latchkey"'
+        bare = f'Bearer realm="{API_TITLE}"'
         bad = f'{bare}, error="invalid_token", error_description='
         stale = f'{bare}, error="insufficient_user_authentication", error_description='
         item = {"name": "Lamp", "price": "1"}

@@ -1,10 +1,10 @@
 """docs/make-it-yours.md, followed to the letter in a copy of the project."""
 
 import re
-import shlex
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -16,6 +16,8 @@ LEFT_OUT = shutil.ignore_patterns(".*", "__pycache__", "instance", "node_modules
 FAST = ("-n", "2", "-m", "not programs", "tests/features", "tests/promises", "tests/databases/test_migrations.py")
 HEAD = ScriptDirectory(ROOT / "migrations").get_current_head()
 NEXT = f"{int(HEAD) + 1:04}"
+NAME = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["name"]
+KEEP_THE_NAME = ["LICENSE", "docs/make-it-yours.md"]
 
 pytestmark = pytest.mark.programs
 
@@ -30,8 +32,7 @@ def section(title):
 def follow(project, text):
     """Delete the files and edit the lines that a section names."""
     for commands in re.findall(r"```sh\n(.*?)```", text, re.DOTALL):
-        for line in commands.splitlines():
-            subprocess.run(shlex.split(line), cwd=project, check=True)
+        subprocess.run(["sh", "-e", "-c", commands], cwd=project, check=True)  # noqa: S607
     for name, hunks in re.findall(r"```diff file=(\S+)\n(.*?)```", text, re.DOTALL):
         path = project / name
         for hunk in hunks.split("@@\n"):
@@ -66,17 +67,45 @@ def run(project, *words):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.fixture
+def project(tmp_path):
+    """A copy of the project."""
+    shutil.copytree(ROOT, tmp_path / "copy", ignore=LEFT_OUT)
+    return tmp_path / "copy"
+
+
+def git(project, *words):
+    """The output of git in the project."""
+    return subprocess.run(["git", *words], cwd=project, capture_output=True, text=True, check=True).stdout  # noqa: S607
+
+
+def check(project):
+    """Run ruff and the fast tests."""
+    run(project, "ruff", "check", "--no-cache", "--force-exclude", ".")
+    run(project, "ruff", "format", "--check", "--no-cache", ".")
+    run(project, "pytest", "-q", "-x", "-p", "no:cacheprovider", *FAST)
+
+
+@pytest.mark.skipif(f"s/{NAME}/" not in PAGE, reason="the project has another name already")
+@pytest.mark.skipif(shutil.which("git") is None, reason="no git")
+def test_the_project_can_be_renamed(project):
+    """After the commands of the page, the old name is gone, and ruff and the fast tests pass."""
+    git(project, "init")
+    git(project, "add", ".")
+    follow(project, section("Rename the project"))
+
+    assert git(project, "grep", "--ignore-case", "--files-with-matches", NAME).split() == KEEP_THE_NAME
+    assert NAME not in git(project, "ls-files")
+    check(project)
+
+
 @pytest.mark.parametrize(
     "title", ["Delete the sample resource", "Delete the idempotency keys", "Delete the metrics and traces"]
 )
-def test_a_part_can_be_deleted(title, tmp_path):
+def test_a_part_can_be_deleted(title, project):
     """After the edits of the page, ruff, the migrations and the fast tests pass."""
-    project = tmp_path / "copy"
-    shutil.copytree(ROOT, project, ignore=LEFT_OUT)
     follow(project, section(title))
     run(project, "flask", "--app", "wsgi", "openapi", "write", "openapi.json")
     run(project, "flask", "--app", "wsgi", "errors", "write", "docs/errors.md")
 
-    run(project, "ruff", "check", "--no-cache", "--force-exclude", ".")
-    run(project, "ruff", "format", "--check", "--no-cache", ".")
-    run(project, "pytest", "-q", "-x", "-p", "no:cacheprovider", *FAST)
+    check(project)

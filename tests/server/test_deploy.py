@@ -161,8 +161,8 @@ class TestSystemd:
     def units(self, tmp_path):
         """The units with the paths of this checkout.  systemd checks that the commands exist."""
         for path in UNITS:
-            text = path.read_text().replace("/opt/latchkey/.venv/bin", str(BIN)).replace("/opt/latchkey", str(ROOT))
-            (tmp_path / path.name).write_text(text)
+            text = path.read_text().replace("/opt/latchkey/.venv/bin", str(BIN))
+            (tmp_path / path.name).write_text(text.replace("/opt/latchkey", str(ROOT)))
         return [tmp_path / path.name for path in UNITS]
 
     def test_are_units(self, units):

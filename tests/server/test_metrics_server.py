@@ -37,12 +37,12 @@ def wait_for(condition):
 
 
 def folders():
-    return set(Path("/dev/shm").glob("latchkey-metrics-*"))  # noqa: S108 -- server/metrics.py creates them there
+    return set(Path("/dev/shm").glob("gunicorn-metrics-*"))  # noqa: S108 -- server/metrics.py creates them there
 
 
 def folder_of(worker):
     settings = Path(f"/proc/{worker}/maps").read_text().split()
-    return next(Path(word).parent for word in settings if "latchkey-metrics-" in word)
+    return next(Path(word).parent for word in settings if "gunicorn-metrics-" in word)
 
 
 @pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="finds the workers in /proc")
@@ -99,7 +99,7 @@ def test_a_port_that_is_taken_stops_gunicorn_at_once(tmp_path, by):
         )  # fmt: skip
 
     assert run.returncode == 1
-    assert "latchkey cannot start: METRICS_PORT: " in run.stderr
+    assert "cannot start: METRICS_PORT: " in run.stderr
     assert "Traceback" not in run.stderr
     assert folders() <= before
 

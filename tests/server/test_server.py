@@ -206,7 +206,7 @@ def test_keys_change_under_a_running_server(tmp_path):
         assert signs() == second  # the replacement has the previous keys
 
     log = secrets_in_logs.LOGS[-1]
-    assert "Not reloaded; the old workers continue: latchkey cannot start: JWT_KEYSET: is malformed" in log
+    assert "Not reloaded; the old workers continue: cannot start: JWT_KEYSET: is malformed" in log
     assert "Traceback" not in log
 
 
@@ -283,5 +283,5 @@ def test_bad_settings_stop_gunicorn_at_once():
     assert run.returncode == 1
     lines = run.stderr.strip().splitlines()
     assert len(lines) == 1
-    assert lines[0].startswith("latchkey cannot start: ")
+    assert lines[0].startswith("cannot start: ")
     assert "JWT_SECRET_KEY: is not set" in lines[0]

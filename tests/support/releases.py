@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from http.client import HTTPConnection
@@ -26,17 +27,26 @@ def git(*words: str) -> str:
     return run.stdout.strip() if run.returncode == 0 else ""
 
 
+def product(pyproject: str) -> str | None:
+    """The name of the product in a pyproject.toml; None for an empty file."""
+    name: str | None = tomllib.loads(pyproject).get("project", {}).get("name")
+    return name
+
+
 def release_before() -> str:
     """The newest tag before this commit; before the first release, the last commit with another schema."""
     if shutil.which("git") is None or git("rev-parse", "--show-toplevel") != str(ROOT):
         pytest.skip("no git history, which has the code of the release before")
     if git("rev-parse", "--is-shallow-repository") == "true":
         pytest.skip("the git history is shallow, and lacks the code of the release before")
-    if tag := git("describe", "--tags", "--abbrev=0", "--match", "v*", "HEAD^"):
-        return tag
-    newest = SCRIPTS.get_revision("head").path
-    added = git("log", "-1", "--diff-filter=A", "--format=%H", "--", newest)
-    return f"{added}^" if added else "HEAD"  # not committed yet
+    before = git("describe", "--tags", "--abbrev=0", "--match", "v*", "HEAD^")
+    if not before:
+        newest = Path(SCRIPTS.get_revision("head").path).name
+        added = git("log", "-1", "--diff-filter=A", "--format=%H", "--", f"migrations/versions/{newest}")
+        before = f"{added}^" if added else "HEAD"  # not committed yet
+    if product(git("show", f"{before}:pyproject.toml")) != product((ROOT / "pyproject.toml").read_text()):
+        pytest.skip("the history of git has no earlier release with the name in pyproject.toml")
+    return before
 
 
 @pytest.fixture(scope="module")

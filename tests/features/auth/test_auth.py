@@ -8,6 +8,7 @@ import pytest
 import time_machine
 from sqlalchemy import select, update
 
+from app import API_TITLE
 from app.auth.models import CLOCKS_ERR, MAX_LEEWAY, RevokedToken, Session
 from app.data.base import db
 from app.data.expiry import PRUNE_EVERY
@@ -129,7 +130,7 @@ class TestLogin:
         responses = [client.post(f"{API}/auth/login", json={"username": n, "password": p}) for n, p in attempts]
 
         assert {error(response) for response in responses} == {(401, "invalid_credentials")}
-        assert {response.headers["WWW-Authenticate"] for response in responses} == {'Bearer realm="Latchkey"'}
+        assert {response.headers["WWW-Authenticate"] for response in responses} == {f'Bearer realm="{API_TITLE}"'}
         assert len({response.json["message"] for response in responses}) == 1
 
     @pytest.mark.parametrize(

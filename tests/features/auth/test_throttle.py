@@ -299,11 +299,7 @@ class TestRenewal:
         harder = another(ARGON2_TIME_COST=2)
 
         def refuse(*_args):
-            raise (
-                ApiError(Code.overloaded)
-                if fault == "overloaded"
-                else OperationalError("UPDATE", {}, Exception("locked"))
-            )
+            raise fault
 
         monkeypatch.setattr("app.auth.service.hash_password", refuse)
 

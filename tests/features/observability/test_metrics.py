@@ -43,7 +43,7 @@ def value(watched):
 
     def value(name, **labels):
         samples = read(watched.extensions["metrics"].text().decode())
-        return samples.get((f"latchkey_{name}", *sorted(labels.items())))
+        return samples.get((f"{metrics.NAMESPACE}_{name}", *sorted(labels.items())))
 
     return value
 
@@ -181,10 +181,8 @@ class TestWorkers:
 
         for app in (first, second):
             samples = read(app.extensions["metrics"].text().decode())
-            assert (
-                samples["latchkey_database_connections_limit",]
-                == 2 * app.config["SQLALCHEMY_ENGINE_OPTIONS"]["pool_size"]
-            )
+            pool_size = app.config["SQLALCHEMY_ENGINE_OPTIONS"]["pool_size"]
+            assert samples["latchkey_database_connections_limit",] == 2 * pool_size
             assert samples["latchkey_request_seconds_count", ("route", "/health/live")] == 3
 
     def test_continue_the_counters(self, worker):
@@ -193,10 +191,8 @@ class TestWorkers:
             app = worker(0)
             app.test_client().get("/health/live")
 
-        assert (
-            read(app.extensions["metrics"].text().decode())["latchkey_request_seconds_count", ("route", "/health/live")]
-            == 2
-        )
+        samples = read(app.extensions["metrics"].text().decode())
+        assert samples["latchkey_request_seconds_count", ("route", "/health/live")] == 2
 
 
 class TestWhere:

@@ -10,6 +10,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import SpanKind, StatusCode, format_trace_id
 from sqlalchemy import text
 
+from app import API_TITLE
 from app.data.base import db
 from app.observability import traces
 from app.web.logs import _formatter
@@ -126,7 +127,7 @@ def test_the_service_has_a_name(another, exported, monkeypatch):
     def name():
         return another(TRACES=True).extensions["tracer_provider"].resource.attributes["service.name"]
 
-    assert name() == "latchkey"
+    assert name() == API_TITLE.lower()
     monkeypatch.setenv("OTEL_SERVICE_NAME", "shop")
     assert name() == "shop"
 

@@ -14,7 +14,7 @@ from app.observability.metrics import Metrics
 from support.exposition import read
 
 ROOT = Path(__file__).parents[3]
-DASHBOARD = ROOT / "deploy" / "grafana" / "latchkey.json"
+DASHBOARD = ROOT / "deploy" / "grafana" / "dashboard.json"
 ALERTS = ROOT / "deploy" / "prometheus" / "alerts.yaml"
 
 ASKED = re.compile(r"\b(latchkey_\w+)(?:\{([^}]*)\})?")

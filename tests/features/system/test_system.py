@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import make_url, text, update
 
-from app import __version__, create_app
+from app import API_TITLE, __version__, create_app
 from app.data.base import db
 from app.data.types import utcnow
 from app.system import stopping
@@ -28,7 +28,7 @@ ROOT = Path(__file__).parents[3]
 class TestIndex:
     def test_answers_programs_in_json(self, client):
         """Programs get the name, the version and the links as JSON."""
-        about = {"name": "Latchkey", "version": __version__, "openapi": "/openapi.json", "docs": "/docs"}
+        about = {"name": API_TITLE, "version": __version__, "openapi": "/openapi.json", "docs": "/docs"}
 
         for accept in ("application/json", "*/*", "", "application/json, text/html;q=0.5"):
             response = client.get("/", headers={"Accept": accept})

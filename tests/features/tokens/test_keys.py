@@ -288,7 +288,7 @@ class TestFile:
         )
 
         assert run.returncode == 1
-        assert run.stderr.startswith("latchkey cannot start: JWT_KEYSET: ")
+        assert run.stderr.startswith("cannot start: JWT_KEYSET: ")
         assert run.stderr.count("\n") == 1
 
     @pytest.mark.programs

@@ -12,7 +12,7 @@ import pytest
 import time_machine
 from flask_jwt_extended import create_access_token, create_refresh_token, get_jwt, get_jwt_identity, jwt_required
 
-from app import create_app
+from app import API_TITLE, create_app
 from app.data.base import db
 from app.data.types import utcnow
 from app.tokens import issuing, verification
@@ -250,7 +250,7 @@ class TestHeader:
         response = client.get(f"{API}/users/me", headers={"Authorization": value})
 
         assert error(response) == (401, "authorization_required")
-        assert response.headers["WWW-Authenticate"] == 'Bearer realm="Latchkey"'
+        assert response.headers["WWW-Authenticate"] == f'Bearer realm="{API_TITLE}"'
 
     @pytest.mark.parametrize(
         "value",
@@ -265,7 +265,7 @@ class TestHeader:
 
         assert error(response) == (401, "invalid_token")
         challenge = response.headers["WWW-Authenticate"]
-        assert challenge.startswith('Bearer realm="Latchkey", error="invalid_token"')
+        assert challenge.startswith(f'Bearer realm="{API_TITLE}", error="invalid_token"')
 
     @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER", "bEaReR", "Bearer  "])
     def test_the_scheme_ignores_case(self, client, user, scheme):
