@@ -1,4 +1,4 @@
-"""The declarative base of every model, and `db`, the session and the engine."""
+"""The base class of all models, and `db` (session and engine)."""
 
 from contextlib import suppress
 from typing import Any

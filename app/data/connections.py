@@ -33,7 +33,7 @@ MAX_CONNECTIONS = 16  # per process; a thread that waits for a hash holds none
 
 
 def database_url(plain: str) -> URL:
-    """The URL with our driver.  A URL that names a driver keeps it."""
+    """The URL with our driver, unless it names one."""
     url = make_url(plain)
     return url.set(drivername=DRIVERS.get(url.drivername, url.drivername))
 
@@ -96,7 +96,10 @@ def engine_options(url: URL, threads: int, *, pooler: bool = False) -> dict[str,
 
 @event.listens_for(Engine, "connect")
 def _prepare_sqlite(connection: DBAPIConnection, _record: object) -> None:
-    """Set WAL (readers do not wait), durable commits, foreign keys and the cache size."""
+    """Set WAL, durable commits, foreign keys and the cache size.
+
+    With WAL, readers do not wait.
+    """
     if isinstance(connection, sqlite3.Connection):
         for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON", f"cache_size = -{CACHE}"):
             connection.execute(f"PRAGMA {pragma}")
@@ -144,9 +147,9 @@ def short_lock_waits(connection: Connection) -> Iterator[None]:
 
 
 def takes_writes(connection: Connection) -> bool:
-    """Whether the database accepts writes.  False for a replica and a read-only file.
+    """Whether the database accepts writes.
 
-    Call it outside a transaction.  It holds and waits for no lock.
+    False for a replica and a read-only file.  Call it outside a transaction.  It holds and waits for no lock.
     """
     if connection.dialect.name == "postgresql":
         return bool(connection.exec_driver_sql("SHOW transaction_read_only").scalar_one() == "off")

@@ -37,7 +37,7 @@ def unique_or(conflict: Exception | Mapping[str, Exception]) -> Iterator[None]:
 
 
 def violated_constraint(error: IntegrityError) -> str | None:
-    """The name of the unique constraint or index that refused the row, as the models have it."""
+    """The violated unique constraint or index, by its name in the models."""
     if isinstance(error.orig, sqlite3.Error):
         return _constraint_of_columns(str(error.orig).partition(": ")[2])
     if diagnosis := getattr(error.orig, "diag", None):  # PostgreSQL
@@ -47,7 +47,10 @@ def violated_constraint(error: IntegrityError) -> str | None:
 
 
 def _constraint_of_columns(qualified: str) -> str | None:
-    """Find the constraint of `users.a, users.b`, which is all that SQLite tells of it."""
+    """Find the constraint by its columns, such as `users.a, users.b`.
+
+    SQLite reports only the columns.
+    """
     table = Base.metadata.tables.get(qualified.partition(".")[0])
     if table is None:
         return None

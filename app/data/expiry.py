@@ -55,9 +55,10 @@ def prune_some() -> None:
 
 
 def expired_batches(sizes: Iterator[int]) -> Iterator[int]:
-    """Delete every row that has expired by now.  Yields the number of rows after each transaction.
+    """Delete every row that has expired by now.
 
-    Several processes may do so at once: each deletes different rows, and none waits.
+    Yields the number of deleted rows after each transaction.  Several processes may do so at once: each
+    deletes different rows, and none waits.
 
     Args:
         sizes: the maximum number of rows of each transaction, without an end.

@@ -1,4 +1,4 @@
-"""Ways to run one statement, and parts of statements that differ from database to database."""
+"""Run one statement; build parts of statements that differ between databases."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
@@ -29,9 +29,10 @@ Outcome = TypeVar("Outcome")
 
 
 def read(statement: Select[*Columns], values: Mapping[str, Any] | None = None) -> Sequence[Row[*Columns]]:
-    """Read committed rows without a transaction, at half the cost of the session.
+    """Read committed rows without a transaction.
 
-    Inside a transaction of the session it reads what that transaction sees.
+    It costs half as much as the session.  Inside a transaction of the session it reads what that
+    transaction sees.
 
     Args:
         statement: selects columns, not objects.
@@ -88,9 +89,10 @@ def insert(model: type[Model], **values: Any) -> Model:
 
 @cache
 def _insertion(model: type[Base]) -> tuple[Insert, list[tuple[str, Callable[[], Any]]]]:
-    """The statement, and a default for each column that has one or is nullable.
+    """The INSERT of a model, and the defaults of its columns.
 
-    The defaults are called here, because an execution that calls them costs a tenth of a request more.
+    A nullable column without a default gets None.  `insert` calls the defaults, because an execution
+    that calls them costs a tenth of a request more.
     """
     table = cast("Table", model.__table__)
     return Insert(table), [(column.key, default) for column in table.c if (default := _default_of(column))]
@@ -105,7 +107,7 @@ def _default_of(column: Column[Any]) -> Callable[[], Any] | None:
 
 
 def _run_alone(statement: Executable, values: Mapping[str, Any] | None, outcome: Callable[[Any], Outcome]) -> Outcome:
-    """Run a statement as a transaction of its own, or in the session's open transaction.
+    """Run a statement in the session's open transaction or in its own.
 
     A thread that holds a connection must not wait for a second one, or all threads might wait.
     """
@@ -122,7 +124,7 @@ def _run_alone(statement: Executable, values: Mapping[str, Any] | None, outcome:
 def rows_after(
     dialect: str, columns: Sequence[Any], position: Sequence[BindParameter[Any]], *, descending: bool
 ) -> ColumnElement[bool]:
-    """Whether a row comes after a position in the order of the columns.
+    """Whether a row comes after a position in the columns' order.
 
     Args:
         dialect: MariaDB and MySQL use an index only for the long form, the others only for a comparison of rows.
@@ -146,7 +148,7 @@ ESCAPE = "/"  # in patterns; each database reads a backslash differently
 
 
 def like_pattern(text: str) -> str:
-    """The pattern of `LIKE … ESCAPE` for every value that contains the text."""
+    """The pattern of `LIKE … ESCAPE` for values that contain the text."""
     for special in (ESCAPE, "%", "_"):
         text = text.replace(special, ESCAPE + special)
     return f"%{text}%"

@@ -33,9 +33,9 @@ def normalized(text: str, form: Form, most: int) -> str:
 
 
 def folded(text: str, form: Form, most: int) -> str:
-    """The text in a normal form without case, to compare (Unicode section 3.13, D145).
+    """The text in a normal form without case, to compare.
 
-    In Python, because SQLite's lower() knows only ASCII.
+    This is Unicode section 3.13, D145.  It is in Python, because SQLite's lower() knows only ASCII.
 
     Raises:
         TextTooLongError: as `normalized` does.

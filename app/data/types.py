@@ -13,7 +13,10 @@ BigId = BigInteger().with_variant(Integer, "sqlite")
 
 
 def exact_text(length: int) -> String:
-    """Text that sorts by code point on every database.  Only PostgreSQL needs a collation for it."""
+    """Text that sorts by code point on every database.
+
+    Only PostgreSQL needs a collation for it.
+    """
     return String(length).with_variant(String(length, collation="C"), "postgresql")
 
 
