@@ -29,7 +29,10 @@ def _require_utf8_query() -> None:
 
 
 def _no_content(result: Any) -> Response:
-    """Answer 204 without a body and its type (RFC 9110 section 15.3.5).  A view returns None, or None and headers."""
+    """Answer 204 without a body and its type (RFC 9110 section 15.3.5).
+
+    A view returns None, or None and headers.
+    """
     _none, _status, headers = unpack_tuple_response(result)
     response = Response(status=HTTPStatus.NO_CONTENT, headers=headers)
     del response.headers["Content-Type"]

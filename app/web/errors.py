@@ -70,7 +70,10 @@ def error_body(error: str, message: str, status: int, request_id: str) -> dict[s
 
 
 def error_response(error: ApiError) -> Response:
-    """The response to an `ApiError`.  A 401 has a challenge (RFC 9110 section 11.6.1)."""
+    """The response to an `ApiError`.
+
+    A 401 has a challenge (RFC 9110 section 11.6.1).
+    """
     body = error_body(error.code.name, error.message, error.code.status, g.request_id)
     if error.errors is not None:
         body["errors"] = {location: _capped(fields) for location, fields in error.errors.items()}
@@ -85,7 +88,10 @@ def error_response(error: ApiError) -> Response:
 
 
 def _challenge(code: Code) -> str:
-    """The challenge of a 401 (RFC 6750 section 3; RFC 9470 for freshness)."""
+    """The challenge of a 401 (RFC 6750 section 3).
+
+    RFC 9470 defines the error for freshness.
+    """
     realm = quote(current_app.config["API_TITLE"], safe=" &'")  # a header has room for ASCII only
     if code in (Code.authorization_required, Code.invalid_credentials):
         return f'Bearer realm="{realm}"'
@@ -101,7 +107,10 @@ def _capped(fields: dict[Any, Any]) -> dict[str, list[str]]:
 
 
 def _flat(fields: dict[Any, Any], within: str = "") -> Iterator[tuple[str, list[str]]]:
-    """Name a field within another by its path, `user.username` or `tags.0`: the document has one level only."""
+    """Name a nested field by its path, `user.username` or `tags.0`.
+
+    The document has one level only.
+    """
     for name, found in fields.items():
         path = f"{within}{str(name)[:MAX_NAME]}"
         if isinstance(found, dict):

@@ -22,7 +22,7 @@ def _tag(body: bytes) -> str:
 
 
 def conditional(view: View) -> View:
-    """Add an `ETag` to the answer, and answer 304 if the reader has it.
+    """Add an `ETag`, and answer 304 if the client has it.
 
     Stands above `response`. A view that changes an object calls `require_match` itself.
     """
@@ -44,9 +44,9 @@ def conditional(view: View) -> View:
 
 
 def require_match(schema: Schema, row: Any) -> None:
-    """Lock the row until the commit, read it again, and check the conditions.
+    """Lock the row until the commit, and check the conditions.
 
-    Without conditions it locks and reads too, so that the answer to a change shows the current row.
+    Reads the row again, also without conditions, so that the answer to a change shows the current row.
 
     Args:
         schema: of the answers that show the row.

@@ -135,7 +135,7 @@ class RowSchema(Schema):
         ]
 
     def columns(self, model: type[Base], *others: str) -> list[Any]:
-        """Return the columns of a model that the fields show, and others by name, to select rows."""
+        """The columns to select: those that the fields show, and others."""
         names = dict.fromkeys([*others, *(attribute for _name, attribute, _form in self._shown)])
         return [model.__table__.c[name] for name in names]
 
@@ -222,7 +222,10 @@ class PageArgs(Schema):
 
 
 class Sort(fields.String):
-    """The name of an order, with `-` for descending.  The first order is the default."""
+    """The name of an order, with `-` for descending.
+
+    The first order is the default.
+    """
 
     def __init__(self, orders: Iterable[str]) -> None:
         names = [f"{sign}{order}" for order in orders for sign in ("", "-")]

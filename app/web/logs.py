@@ -1,4 +1,4 @@
-"""One log line per request, security events, and the request id on every line."""
+"""Log requests and security events, with the request id on every line."""
 
 import logging
 import re
@@ -62,7 +62,10 @@ class Sampler:
             return True
 
     def take_left_out(self) -> int:
-        """Return and reset the number of lines left out.  The next written line reports it."""
+        """Return and reset the number of lines left out.
+
+        The next written line reports it.
+        """
         if not self._left_out:
             return 0
         with self._lock:
@@ -71,7 +74,10 @@ class Sampler:
 
 
 class _ConsoleFormatter(logging.Formatter):
-    """For a terminal.  Escapes control characters, so that a client cannot forge a line."""
+    """Formats lines for a terminal.
+
+    Escapes control characters, so that a client cannot forge a line.
+    """
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 -- the standard library's name
         record.message = "".join(c if c.isprintable() else repr(c)[1:-1] for c in record.message)
@@ -90,7 +96,7 @@ def _formatter(kind: str) -> logging.Formatter:
 
 
 def _mask_query(record: logging.LogRecord) -> bool:
-    """Hide the query from the development server's log, because it may contain a token."""
+    """Hide queries, which may contain tokens, from the development server's log."""
     record.msg, record.args = QUERY.sub("?…", record.getMessage()), ()
     return True
 
@@ -115,7 +121,10 @@ def _start_clock() -> None:
 
 
 def _log_request(response: Response) -> Response:
-    """Log one line without the query, headers or body, which may contain secrets."""
+    """Log one line, without the query, headers or body.
+
+    They may contain secrets.
+    """
     now = time.perf_counter()
     sampler: Sampler = current_app.extensions["log_sampler"]
     is_refusal = HTTPStatus.BAD_REQUEST <= response.status_code < HTTPStatus.INTERNAL_SERVER_ERROR
@@ -151,7 +160,9 @@ def _log_request(response: Response) -> Response:
 def log_event(
     event: str, *, level: int = logging.INFO, user_id: int | None = None, session_id: object = None, **details: Any
 ) -> None:
-    """Log a security event and send `event_logged`.  Pass no secret and no text that a client typed.
+    """Log a security event and send `event_logged`.
+
+    Pass no secret and no text that a client typed.
 
     Args:
         event: the name in the OWASP Logging Vocabulary, if it has one.

@@ -1,7 +1,7 @@
-"""The API document (OpenAPI 3.1), made from what the decorators of each view enforce.
+"""The API document (OpenAPI 3.1), made from each view's decorators.
 
-A decorator stores facts with its view (`Blueprint.declare`).  This module turns them into the
-operation's security, parameters and responses.  It documents nothing else.
+A decorator stores what it enforces with its view (`Blueprint.declare`).  This module turns these facts
+into the operation's security, parameters and responses.  It documents nothing else.
 """
 
 from collections.abc import Iterable, Mapping
@@ -160,7 +160,9 @@ def _error_response(status: int, codes: list[Code]) -> dict[str, Any]:
 
 
 def prepare(app: Flask, schemes: Mapping[str, dict[str, str]]) -> None:
-    """Register the components that operations refer to.  Runs before the blueprints are registered.
+    """Register the components that operations refer to.
+
+    Runs before the blueprints are registered.
 
     Args:
         app: the application.
@@ -202,7 +204,10 @@ def _example_of_error(code: Code) -> dict[str, Any]:
 
 
 def document() -> dict[str, Any]:
-    """The document of this application, made at the first use.  Each body has an example."""
+    """The document of this application, made at the first use.
+
+    Each body has an example.
+    """
     extensions = current_app.extensions
     if "document" not in extensions:
         extensions["document"] = _make_document(cast("APISpec", extensions["openapi"]))
@@ -225,7 +230,7 @@ def _make_document(spec: APISpec) -> dict[str, Any]:
 
 
 def _example(schema: Mapping[str, Any], schemas: Mapping[str, Any]) -> Any:
-    """A value of the schema, made from the examples of its fields or plain values."""
+    """A value of the schema, made from examples or plain values."""
     if "$ref" in schema:
         return _example(schemas[schema["$ref"].rpartition("/")[2]], schemas)
     if "oneOf" in schema:

@@ -1,4 +1,7 @@
-"""Keyset pages: page 10,000 costs what page 1 costs, and an insert meanwhile neither repeats nor skips a row."""
+"""Keyset pages.
+
+Page 10,000 costs what page 1 costs, and an insert meanwhile neither repeats nor skips a row.
+"""
 
 import hashlib
 from collections.abc import Callable, Mapping
@@ -138,7 +141,10 @@ def _page(
     *,
     descending: bool,
 ) -> Page:
-    """Read one row more than the page has, which tells whether there is a next page."""
+    """Read a page.
+
+    Reads one row more, which tells whether there is a next page.
+    """
     order = [keys[0].expression.table.name, *(key.key for key in keys), descending]
     limit = parameters[_ROWS] - 1
     if cursor is not None:
@@ -164,7 +170,7 @@ def _ordered(
 
 @lru_cache(maxsize=1)
 def _signer(secrets: tuple[bytes, ...]) -> URLSafeSerializer:
-    """Signs, so that nobody can ask to begin where no page of ours has ended."""
+    """Signs cursors, so that a client cannot make its own."""
     options = {"key_derivation": "hmac", "digest_method": hashlib.sha256}
     return URLSafeSerializer(list(secrets), salt="cursor", signer_kwargs=options)
 

@@ -67,13 +67,16 @@ def _without_port(inner: WSGIApplication) -> WSGIApplication:
 
 
 def _promise_tls(response: Response) -> Response:
-    """Tell browsers to use TLS only, once they came by TLS (RFC 6797)."""
+    """Tell browsers that came by TLS to use TLS only (RFC 6797)."""
     if request.is_secure:
         response.headers["Strict-Transport-Security"] = HSTS
     return response
 
 
 def _vary_by_origin(response: Response) -> Response:
-    """Flask-CORS omits this for a single origin, and a cache would then serve other origins."""
+    """Add `Vary: Origin`, which Flask-CORS omits for a single origin.
+
+    Without it a cache would serve the answer to other origins.
+    """
     response.vary.add("Origin")
     return response

@@ -44,7 +44,10 @@ def client_of_request() -> Client:
 
 
 class IdConverter(IntegerConverter):
-    """`<int:…>` matches ids from 1 to 2**63 - 1, without leading zeros.  Other text is a 404."""
+    """`<int:…>` matches ids from 1 to 2**63 - 1.
+
+    Leading zeros and other text are a 404.
+    """
 
     regex = r"[1-9][0-9]{0,18}"
 
@@ -56,7 +59,10 @@ class IdConverter(IntegerConverter):
 
 
 def init_app(app: Flask) -> None:
-    """Register the hooks and the path rules.  Runs before any route is added."""
+    """Register the hooks and the path rules.
+
+    Runs before any route is added.
+    """
     app.url_map.converters["int"] = IdConverter
     app.url_map.merge_slashes = False  # `//` is a 404, not a redirect in HTML
     app.json.ensure_ascii = False  # type: ignore[attr-defined]  # the attributes are the default provider's
@@ -77,7 +83,7 @@ def _new_id() -> str:
 
 
 def _receive_body() -> None:
-    """Read the whole body, or refuse it as too large, too late or incomplete.
+    """Read the body, or refuse it as too large, late or incomplete.
 
     Reads the server's stream, because Werkzeug's own silently cuts a chunked body at the limit
     and treats a slow client as a disconnected one.
@@ -108,7 +114,7 @@ def _receive_body() -> None:
 
 
 def _request_itself() -> Request:
-    """The request itself, because each attribute access on the proxy is a lookup."""
+    """The request itself, because the proxy looks it up at each access."""
     return request._get_current_object()  # type: ignore[attr-defined,no-any-return]  # noqa: SLF001 -- Werkzeug's way
 
 
@@ -147,7 +153,7 @@ def _parse_json() -> Any:
 
 
 def query() -> MultiDict[str, str]:
-    """The query parameters of this request, without the token if there was one."""
+    """The query parameters of this request, without the token."""
     parameters: MultiDict[str, str] = g.get("query", request.args)
     return parameters
 

@@ -1,4 +1,7 @@
-"""Strict JSON (RFC 8259) for bodies and tokens: refuses what parsers read differently."""
+"""Strict JSON (RFC 8259) for bodies and tokens.
+
+It refuses what parsers read differently.
+"""
 
 import json
 import re
@@ -11,11 +14,16 @@ _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")  # as a JSON escape; UTF-8 itself 
 
 
 class NotStrictError(ValueError):
-    """The bytes are not strict JSON.  The message says why and quotes nothing of the input."""
+    """The bytes are not strict JSON.
+
+    The message says why and quotes nothing of the input.
+    """
 
 
 def strict_json(content: bytes) -> Any:
-    """Parse UTF-8 JSON without duplicate names, NaN, lone surrogates or more than 32 levels.
+    """Parse UTF-8 JSON strictly.
+
+    Refuses duplicate names, NaN, lone surrogates and more than 32 levels.
 
     Raises:
         NotStrictError: if the bytes break one of these rules.
