@@ -1,4 +1,7 @@
-"""Who sent the request: `authenticate()` reads the token, and `caller` is the user that the database knows now."""
+"""The user who sent the request.
+
+`authenticate()` reads the token, and `caller` is the user as the database knows them now.
+"""
 
 from datetime import datetime
 from types import SimpleNamespace
@@ -20,9 +23,10 @@ from app.web.errors import ApiError, Code
 
 
 class Caller(SimpleNamespace):
-    """The user who sent the request, as the database knows them now, and their token.
+    """The user who sent the request, and their token.
 
-    Every field of `UserSchema` is an attribute, also those that are not declared here.
+    The values are those in the database now.  Every field of `UserSchema` is an attribute, also those
+    that are not declared here.
     """
 
     id: int
@@ -41,7 +45,7 @@ caller = cast("Caller", LocalProxy(lambda: g.caller))
 
 
 def is_anonymous() -> bool:
-    """Whether the request has no token, on a route where it is optional."""
+    """Whether the request has no token, where a token is optional."""
     return g.caller is None
 
 
@@ -91,7 +95,10 @@ def authenticate(*, refresh: bool = False, optional: bool = False) -> None:
 
 
 def find_caller(token: VerifiedToken) -> bool:
-    """Set `caller` to the user of this token.  False where the user, the session or the token is no longer valid."""
+    """Set `caller` to the user of this token.
+
+    Returns False if the user, the session or the token is no longer valid.
+    """
     values = {"user_id": token.user_id, "session_id": token.session_id, "jti": token.jti, "now": utcnow()}
     rows = read(_LIVE_CALLER, values)
     if not rows:

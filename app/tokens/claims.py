@@ -46,9 +46,10 @@ def _decode_segment(text: str) -> bytes:
 
 
 def check_claims(claims: Mapping[str, Any]) -> None:
-    """Refuse claims that this project never issues (RFC 8725 sections 3.8 to 3.12).
+    """Refuse claims that this project never issues.
 
-    A valid signature is not enough: another release or another service may share the key.
+    A valid signature is not enough, because another release or another service may share the key
+    (RFC 8725 sections 3.8 to 3.12).
 
     Raises:
         InvalidTokenError: if a claim is missing or malformed.

@@ -1,4 +1,4 @@
-"""`flask keys`: make, activate and retire the keys that tokens are signed with."""
+"""`flask keys`: make, activate and retire the keys that sign tokens."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -43,7 +43,10 @@ def _change(change: Callable[..., Result], *args: Any) -> Result:
     help="Use EdDSA unless a consumer of the tokens needs another one.",
 )
 def generate(algorithm: str) -> None:
-    """Add a key.  It only verifies until you activate it; the first key signs at once."""
+    """Add a key.
+
+    It only verifies until you activate it, but the first key signs at once.
+    """
     kid, signs = _change(generate_key, algorithm, utcnow())
     log_event("key_generated", kid=kid, algorithm=algorithm)
     click.echo(kid)
@@ -64,7 +67,10 @@ def list_keys() -> None:
 @keys_cli.command("activate")
 @_kid
 def activate(kid: str) -> None:
-    """Sign with the key KID from now on.  The previous key still verifies."""
+    """Sign with the key KID from now on.
+
+    The previous key still verifies.
+    """
     _change(activate_key, kid)
     log_event("key_activated", kid=kid)
     days = current_app.config["JWT_REFRESH_TOKEN_EXPIRES"] / 86_400

@@ -1,6 +1,6 @@
-"""Guards decide who may call a route.  Put one in line 2 of the view.
+"""Guards decide who may call a route.
 
-A guard enforces its rule and documents it in the API document.
+Put one in line 2 of the view.  A guard enforces its rule and documents it in the API document.
 """
 
 from collections.abc import Callable

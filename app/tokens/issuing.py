@@ -24,7 +24,7 @@ class Identity(Protocol):
 
 
 class Grant(NamedTuple):
-    """The session of new tokens, and its refresh token if it can be renewed."""
+    """The session of new tokens, and its refresh token if renewable."""
 
     session_id: UUID
     refresh_jti: UUID | None
@@ -34,7 +34,7 @@ class Grant(NamedTuple):
 
 
 def issue_tokens(user: Identity, grant: Grant, *, fresh: bool, by_cookie: bool = False) -> dict[str, Any]:
-    """Make the access token and, if the session can be renewed, the refresh token.
+    """Make the access token and, for a renewable session, the refresh token.
 
     With `by_cookie` the tokens are set as cookies, and the body has only the type and the lifetime.
     """

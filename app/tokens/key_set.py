@@ -1,4 +1,6 @@
-"""The key set file: a JWK Set (RFC 7517) with private keys and the signing kid.
+"""The key set file.
+
+It is a JWK Set (RFC 7517) with private keys and the signing kid:
 
     {"signing_kid": "…", "keys": [{"kid": "…", "alg": "EdDSA", "kty": "OKP", …}]}
 
@@ -32,11 +34,14 @@ _KID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 class KeySetError(Exception):
-    """The key set is invalid or cannot be changed.  The message says why, the fix, and no key."""
+    """The key set is invalid or cannot be changed.
+
+    The message says why and names the fix, but shows no key.
+    """
 
 
 class Kind(NamedTuple):
-    """The key type of one algorithm, and how to generate such a key."""
+    """An algorithm's key type, and how to generate such a key."""
 
     kty: str
     crv: str | None
@@ -62,7 +67,7 @@ KINDS = {
 
 
 class Key(NamedTuple):
-    """A key with its kid and its only algorithm (RFC 8725 section 3.1)."""
+    """A key, its kid and its only algorithm (RFC 8725 section 3.1)."""
 
     kid: str
     algorithm: str
@@ -145,7 +150,7 @@ def parse_key_set(document: Mapping[str, Any]) -> KeySet:
 
 
 def is_exposed(path: Path) -> bool:
-    """Whether other users may read the file, or the group may write it."""
+    """Whether other users may read the file or the group write it."""
     return bool(path.stat().st_mode & (stat.S_IRWXO | stat.S_IWGRP))
 
 
@@ -180,7 +185,10 @@ def read_document(content: bytes) -> dict[str, Any]:
 
 @contextmanager
 def _changing(path: Path, *, new: bool = False) -> Iterator[dict[str, Any]]:
-    """Yield the document to change, then replace the file atomically.  Locks out other commands."""
+    """Yield the document to change, then replace the file atomically.
+
+    Locks out other commands.
+    """
     path = path.resolve()  # a symbolic link stays one
     folder = os.open(path.parent, os.O_RDONLY)
     try:
@@ -207,7 +215,10 @@ def _is_valid(document: Mapping[str, Any]) -> bool:
 
 
 def _replace(path: Path, text: str, before: os.stat_result | None) -> None:
-    """Write the new file with the old owner and at most the old permissions."""
+    """Replace the file atomically, with the same owner and permissions.
+
+    Permissions beyond 640 are removed.
+    """
     draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -224,7 +235,11 @@ def _replace(path: Path, text: str, before: os.stat_result | None) -> None:
 
 
 def generate_key(path: Path, algorithm: str, now: datetime) -> tuple[str, bool]:
-    """Add a verifying key and return its kid and whether it signs.  The first key of a set signs."""
+    """Add a verifying key.  The first key of a set signs.
+
+    Returns:
+        The kid, and whether the key signs.
+    """
     kid = f"{now:%Y-%m-%d}-{algorithm.lower()}-{secrets.token_hex(4)}"
     with _changing(path, new=True) as document:
         document["keys"].append(KINDS[algorithm].generate() | {"kid": kid, "alg": algorithm, "use": "sig"})

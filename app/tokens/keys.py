@@ -1,4 +1,4 @@
-"""The keys of this process: which one signs, which verify, which are public."""
+"""The keys of this process: the signing, verifying and public ones."""
 
 import base64
 import logging
@@ -68,7 +68,10 @@ class KeyRing:
         return KeySet(keys, found.signing_kid)
 
     def current(self, *, looking_for: str | None = None) -> KeySet:
-        """The current keys.  Checks the file every few seconds, and at once for an unknown kid."""
+        """The current keys.
+
+        Checks the file every few seconds, and at once for an unknown kid.
+        """
         if self._current is None:
             self.load()
         now = time.monotonic()
@@ -109,13 +112,18 @@ def _secret_key(secret: str) -> Key:
 
 
 def init_app(app: Flask) -> None:
-    """Configure the key ring.  It reads the keys at the first use or in `load()`."""
+    """Configure the key ring.
+
+    It reads the keys at the first use or in `load()`.
+    """
     path = app.config["JWT_KEYSET"]
     app.extensions["keys"] = KeyRing(Path(path) if path else None, app.config["JWT_SECRET_KEY"])
 
 
 def load_keys(app: Flask) -> None:
-    """Read the keys now, so that a server without valid keys does not start.
+    """Read the keys now.
+
+    This stops a server that has no valid keys before it serves.
 
     Raises:
         KeySetError: if the keys cannot be used.
@@ -129,7 +137,10 @@ def ring() -> KeyRing:
 
 
 def signing_key() -> Key:
-    """The signing key, fixed for this request so that kid and signature always agree."""
+    """The signing key of this request.
+
+    It is fixed, so that kid and signature always agree.
+    """
     if "signing_key" not in g:
         now = ring().current()
         g.signing_key = now.keys[now.signing_kid]
@@ -142,7 +153,10 @@ def verifying_key(kid: Any) -> Key | None:
 
 
 def public_keys() -> list[dict[str, Any]]:
-    """The public keys, as JWKs (RFC 7517 section 5).  Symmetric keys are left out."""
+    """The public keys, as JWKs (RFC 7517 section 5).
+
+    Symmetric keys are left out.
+    """
     return [key.public for key in ring().current().keys.values() if key.public]
 
 

@@ -19,7 +19,10 @@ AUTH_PATH = "/api/v1/auth"  # the path of the refresh cookie
 
 
 class Cookie(NamedTuple):
-    """The two cookies of one token: the token (HttpOnly) and its CSRF value (readable)."""
+    """The cookies of one token: the token and its CSRF value.
+
+    The token is HttpOnly.  Scripts can read the CSRF value.
+    """
 
     name: str
     path: str
@@ -34,7 +37,10 @@ class _Locations(NamedTuple):
 
 
 def init_app(app: Flask) -> None:
-    """Set the accepted locations and the cookie names (RFC 6265bis section 4.1.3: prefixes)."""
+    """Set the accepted locations and the cookie names.
+
+    RFC 6265bis section 4.1.3 defines the prefixes of the names.
+    """
     secure = app.config["SECURE_COOKIES"]
     app.extensions["locations"] = _Locations(
         tuple(app.config["JWT_TOKEN_LOCATION"]),
@@ -45,7 +51,10 @@ def init_app(app: Flask) -> None:
 
 
 def security_schemes(app: Flask) -> dict[str, dict[str, str]]:
-    """The ways to send a token, for the API document (OpenAPI 3.1, Security Scheme Object)."""
+    """The ways to send a token, for the API document.
+
+    Each is a Security Scheme Object of OpenAPI 3.1.
+    """
     locations: _Locations = app.extensions["locations"]
     schemes: dict[str, dict[str, str]] = {}
     for kind, cookie in (("access", locations.access), ("refresh", locations.refresh)):
@@ -67,9 +76,10 @@ def _locations() -> _Locations:
 
 
 def find_token(*, refresh: bool) -> str | None:
-    """Find the unverified token of this request.  A cookie counts only if nothing else carries one.
+    """Find the unverified token of this request.
 
-    Removes a token from the parsed body and query, even if another location wins.
+    A cookie counts only if nothing else carries a token.  Removes a token from the parsed body and
+    query, even if another location wins.
 
     Raises:
         ApiError: 401 `invalid_token` if the value is not text or occurs twice.
@@ -124,12 +134,17 @@ def came_by_cookie() -> bool:
 
 
 def csrf_value(jti: UUID) -> str:
-    """The CSRF value of a token.  Derived from the token id, which it does not reveal."""
+    """The CSRF value of a token.
+
+    It is derived from the token id, which it does not reveal.
+    """
     return hashlib.sha256(b"csrf" + jti.bytes).hexdigest()
 
 
 def check_csrf(claim: Any) -> None:
-    """Refuse cross-site requests that carry a cookie (OWASP CSRF Cheat Sheet: double submit).
+    """Refuse cross-site requests that carry a cookie.
+
+    This is the double submit of the OWASP CSRF Cheat Sheet.
 
     Raises:
         ApiError: 403 `csrf_failed`.
@@ -172,7 +187,10 @@ def set_cookies(tokens: Mapping[str, tuple[str, str, int]]) -> None:
 
 
 def clear_cookies(*kinds: str) -> None:
-    """Delete the token cookies if the caller used one.  Arguments as in `expire_cookies`."""
+    """Delete the token cookies if the caller used one.
+
+    The arguments are those of `expire_cookies`.
+    """
     if came_by_cookie():
         expire_cookies(*kinds)
 

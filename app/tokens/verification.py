@@ -1,4 +1,7 @@
-"""Verify the text, the signature and the claims of a token.  The database check comes later."""
+"""Verify the text, the signature and the claims of a token.
+
+The database check comes later.
+"""
 
 import time
 from collections.abc import Mapping
@@ -35,10 +38,11 @@ class VerifiedToken(NamedTuple):
 
 
 def verify(text: str) -> VerifiedToken:
-    """Verify a token, or return the cached result of the same text and the same keys.
+    """Verify a token, or return the cached result.
 
-    The cache saves most of a request's cost.  It is safe because the expiry is checked here each time,
-    and the caller of this function asks the database about the user, the session and the token.
+    The cache holds the results of one key set, by text.  It saves most of a request's cost.  It is safe
+    because the expiry is checked here each time, and the caller of this function asks the database
+    about the user, the session and the token.
 
     Raises:
         ApiError: 401 `invalid_token`, or `token_expired`.
@@ -86,9 +90,10 @@ def _verify(text: str) -> VerifiedToken:
 
 
 def key_for(header: Mapping[str, Any], claims: Mapping[str, Any]) -> PyJWK:
-    """The verifying key that the header names.  A key has exactly one algorithm.
+    """The verifying key that the header names.
 
-    Checks the claims too, because Flask-JWT-Extended fills in missing ones afterwards.
+    A key has exactly one algorithm.  Checks the claims too, because Flask-JWT-Extended fills in missing
+    ones afterwards.
 
     Raises:
         InvalidTokenError: if the key is unknown or a claim is missing or malformed.
