@@ -1,4 +1,7 @@
-"""Latchkey: a Flask back end that gets tokens right.  This page is its table of contents."""
+"""Latchkey, a Flask back end that gets tokens right.
+
+This file is its table of contents.
+"""
 
 from pathlib import Path
 

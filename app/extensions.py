@@ -1,4 +1,7 @@
-"""The extensions, made once and bound to an application by `create_app()`.  `db` is in `app/data/base.py`."""
+"""The extensions, made once and bound to an application by `create_app()`.
+
+`db` is in `app/data/base.py`.
+"""
 
 from flask_jwt_extended import JWTManager
 from flask_migrate import Migrate

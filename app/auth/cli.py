@@ -26,7 +26,10 @@ def prune_tokens() -> None:
 @tokens_cli.command("revoke-all")
 @click.confirmation_option(prompt="All users will have to log in again. Continue?")
 def revoke_all() -> None:
-    """End all sessions of all users.  Use it after restoring a backup, which lacks later logouts."""
+    """End all sessions of all users.
+
+    Use it after restoring a backup, which lacks later logouts.
+    """
     ended = 0
     for number in end_sessions_of_all(_batch_sizes()):
         db.session.commit()
@@ -36,7 +39,10 @@ def revoke_all() -> None:
 
 
 def _batch_sizes() -> Iterator[int]:
-    """The most rows of each transaction, so that it takes about STEP; sleeps as long as the last one took."""
+    """Yield batch sizes, so that a transaction takes about STEP seconds.
+
+    Sleeps after each batch as long as the batch took.
+    """
     rows = min(100, BATCH)
     while True:
         began = time.perf_counter()

@@ -16,10 +16,11 @@ CLOCKS_ERR = timedelta(days=1)
 
 
 class Session(Base):
-    """A session: one row from login to logout.  Without its row, its tokens are invalid.
+    """One row per session, from login to logout.
 
-    `refresh_jti` is the refresh token that may be exchanged next, or null if the session cannot be
-    renewed.  `previous_jti` is the token before it, exchanged at `rotated_at`.
+    Without its row, its tokens are invalid.  `refresh_jti` is the refresh token that may be exchanged
+    next, or null if the session cannot be renewed.  `previous_jti` is the token before it, exchanged at
+    `rotated_at`.
     """
 
     __tablename__ = "sessions"

@@ -77,7 +77,7 @@ def stop_renewal(caller: Caller) -> bool:
 
 
 def _session_of(caller: Caller) -> Session:
-    """The current row of the caller's session, if it can still be renewed."""
+    """The current row of the caller's session, if it can be renewed."""
     session = db.session.scalar(
         select(Session).where(Session.id == caller.session_id).execution_options(populate_existing=True)
     )

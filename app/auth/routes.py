@@ -54,7 +54,7 @@ PASSWORD_FAILS = (Code.invalid_credentials, Code.too_many_attempts, Code.overloa
 
 
 def _into_cookies(args: dict[str, bool]) -> bool:
-    """Whether to set cookies: on request, or if the caller's token came in one."""
+    """Whether the request asks for cookies or its token came in one."""
     if args["use_cookies"]:
         require_cookies()
     return args["use_cookies"] or came_by_cookie()
@@ -133,7 +133,7 @@ def fresh_login(credentials: dict[str, str], args: dict[str, bool]) -> dict[str,
 @blp.response(200, TokensSchema)
 @blp.fails(Code.token_reused, Code.forbidden)
 def refresh(_body: dict[str, str], args: dict[str, bool]) -> dict[str, Any]:
-    """Exchange a refresh token for a new access token and the next refresh token."""
+    """Exchange a refresh token for a new access and refresh token."""
     by_cookie = _into_cookies(args)
     grant = exchange_refresh_token(caller)
     if grant is None:

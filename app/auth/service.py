@@ -29,7 +29,10 @@ from app.web.request import Client
 
 
 class Account(SimpleNamespace):
-    """A user as read before the password check, with every field of `UserSchema`."""
+    """A user as read before the password check.
+
+    It has every field of `UserSchema`.
+    """
 
     id: int
     username: str
@@ -77,9 +80,9 @@ def replace_password(caller: Caller, current: str, new: str, client: Client) -> 
 
 
 def set_password(user: Account | User, password: str) -> None:
-    """Replace the password of an active user without the current one, and end every session.
+    """Replace the password of an active user, and end every session.
 
-    Call `start_login` with the same object to log the user in again.
+    Does not need the current password.  Call `start_login` with the same object to log the user in again.
 
     Args:
         user: as `verify_login` returned it, or loaded in this request.
@@ -120,7 +123,10 @@ def _verify(user: Account | None, name: str, password: str, client: Client) -> A
 
 
 def _renew_hash(user: Account, password: str) -> None:
-    """Store a hash with the current parameters.  A failure does not fail the login."""
+    """Store a hash with the current parameters.
+
+    A failure does not fail the login.
+    """
     try:
         renewed = hash_password(password)
         with db.engine.begin() as connection:
@@ -141,10 +147,13 @@ _HOLD = (
 
 
 def _hold(user: Account | User, **changes: Any) -> None:
-    """Lock the user's row until the commit, if the password version is still the verified one.
+    """Lock the user's row until the commit, and write the changes.
 
     A login and a concurrent password change or deactivation wait for each other here, so that no
     session starts after either of them.
+
+    Raises:
+        ApiError: 401 `invalid_credentials` if the user is inactive, or the password changed since the user was read.
     """
     hold = _HOLD.values(changes) if changes else _HOLD
     if not write(hold, {"held": user.id, "seen": user.password_version}):
@@ -156,7 +165,9 @@ _NEW_SESSION = insert(_sessions)
 
 
 def start_login(user: Account | User, client: Client) -> Grant:
-    """Start a session that lasts as long as a refresh token, and the only one under `SINGLE_SESSION`.
+    """Start a session that lasts as long as a refresh token.
+
+    Under `SINGLE_SESSION` it ends the user's other sessions.
 
     Args:
         user: as `verify_login` returned it, or an active user whom another way of logging in has identified.
@@ -220,9 +231,9 @@ def end_sessions(user_id: int, *, but: uuid.UUID | None = None) -> None:
 
 
 def end_sessions_of_all(sizes: Iterator[int]) -> Iterator[int]:
-    """End all sessions that have started by now, in batches.  Yields the size of each one.
+    """End all sessions that have started by now, in batches.
 
-    The caller commits after each batch.  Later logins stay.
+    Yields the size of each batch, and then the caller commits.  Later logins stay.
 
     Args:
         sizes: the maximum size of each batch, an endless iterator.

@@ -25,7 +25,9 @@ NAT64 = ipaddress.ip_network("64:ff9b::/96")  # IPv4 addresses written as IPv6 (
 
 
 def attempt_key(who: str, address: str | None) -> str:
-    """The key of the counter.  A hash, so that the table does not reveal accounts and addresses.
+    """The key of the counter.
+
+    It is a hash, so that the table does not reveal accounts and addresses.
 
     Args:
         who: the account, or an unknown user name.
@@ -52,7 +54,9 @@ _COUNT = select(_failed.attempts, _failed.expires_at).where(_failed.key == bindp
 
 @cache
 def _reservation(dialect: str, *, returns: bool) -> Insert:
-    """One statement that counts, restarts an expired count, and stops one above the limit.
+    """The statement that counts an attempt.
+
+    It restarts an expired count, and stops at one above the limit.
 
     Args:
         dialect: the name of the SQL dialect.
@@ -74,7 +78,9 @@ def _reservation(dialect: str, *, returns: bool) -> Insert:
 
 @contextmanager
 def counted_attempt(key: str, user_id: int | None) -> Iterator[None]:
-    """Count the password check of the block as an attempt.  A server-side failure does not count.
+    """Count the password check of the block as an attempt.
+
+    A server-side failure does not count.
 
     Args:
         key: the result of `attempt_key`.
@@ -96,9 +102,9 @@ def counted_attempt(key: str, user_id: int | None) -> Iterator[None]:
 
 
 def reserve_attempt(key: str) -> None:
-    """Count an attempt before the password is checked, so that parallel guesses are counted too.
+    """Count an attempt before the password is checked.
 
-    Commits in a transaction of its own.
+    This counts parallel guesses too.  Commits in a transaction of its own.
 
     Raises:
         ApiError: 429 `too_many_attempts`, with `Retry-After` in seconds.
@@ -118,7 +124,10 @@ def reserve_attempt(key: str) -> None:
 
 
 def give_back_attempt(key: str) -> None:
-    """Undo a reservation after a server-side failure.  Deletes the row if it was the only attempt."""
+    """Undo a reservation after a server-side failure.
+
+    Deletes the row if it was the only attempt.
+    """
     limit = current_app.config["LOGIN_ATTEMPTS"]
     within = case((_failed.attempts > limit, limit), else_=_failed.attempts)
     with db.engine.begin() as connection:
@@ -130,6 +139,6 @@ _FORGET = delete(_table).where(_failed.key == bindparam("forgotten"))
 
 
 def forget_failures(key: str) -> None:
-    """Delete the counter after a correct password, in a transaction of its own."""
+    """Delete the counter after a correct password, in its own transaction."""
     with db.engine.begin() as connection:
         connection.execute(_FORGET, {"forgotten": key})

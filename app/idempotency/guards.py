@@ -24,7 +24,7 @@ _KEY = re.compile(r'("?)([A-Za-z0-9._:~-]{1,128})\1')
 
 
 def idempotent(view: View) -> View:
-    """Run a request once, even if it is repeated with the same key.
+    """Run a request once, even if repeated with the same key.
 
     Stands below `arguments`, so that only a valid request uses a key, and above
     `response`.  The view does not commit: this decorator does, after the view,

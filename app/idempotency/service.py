@@ -29,10 +29,10 @@ def fingerprint(body: Any) -> str:
 
 
 def first_answer(key: str, user_id: int, body_fingerprint: str) -> str | None:
-    """What was answered to the first request of that key; none, where this is the first.
+    """The answer to the first request with this key, or None.
 
-    Then the key is taken, in the transaction of the request: whoever comes with
-    it meanwhile waits for the end of this one. If this one fails, it is free again.
+    None means that this request is the first.  It then reserves the key in its transaction, and other
+    requests with the key wait for the end of that transaction.  If it fails, the key is free again.
 
     Raises:
         ApiError: 422 `idempotency_key_reused`, where the first request was another one.

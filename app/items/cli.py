@@ -46,7 +46,10 @@ def seed() -> None:
 
 
 def _sample_user(name: str, *, is_admin: bool) -> User:
-    """The sample user.  If new, it has a random password, which is printed once."""
+    """The sample user.
+
+    A new one gets a random password, which is printed once.
+    """
     user = db.session.scalar(select(User).where(User.username_key == username_key(name)))
     if user is None:
         password = secrets.token_urlsafe(12)

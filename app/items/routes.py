@@ -68,7 +68,10 @@ def _asks_for_more_than_names() -> bool:
 @blp.arguments(ItemPageArgs, location="query")
 @blp.response(200, {"oneOf": [ItemPageSchema, ItemNamePageSchema]}, headers=PAGE_HEADERS)
 def list_items(args: dict[str, Any]) -> tuple[Response, dict[str, str]]:
-    """List the items.  Without a token: only names, sorted by `id` or `name`, filtered by `q`."""
+    """List the items.
+
+    Without a token: only names, sorted by `id` or `name`, filtered by `q`.
+    """
     if q := args.pop("q", ""):
         args["q"] = like_pattern(name_key(q))
     if args.get("owner") == "me":

@@ -1,6 +1,7 @@
-"""Metrics and traces.  Loaded only if a setting asks for them; nothing imports this package.
+"""Metrics and traces, loaded only if a setting asks for them.
 
-It is optional.  docs/make-it-yours.md says how to delete it.
+This package is optional, so only `app/__init__.py` imports it.
+docs/make-it-yours.md says how to delete it.
 """
 
 from importlib import import_module
@@ -12,7 +13,10 @@ EXTRAS = {"TRACES": "app.observability.traces", "METRICS_PORT": "app.observabili
 
 
 def init_app(app: Flask) -> None:
-    """Load the modules that the settings ask for.  Runs last, because they wrap everything else."""
+    """Load the modules that the settings ask for.
+
+    Runs last, because they wrap everything else.
+    """
     for setting, module in EXTRAS.items():
         if app.config[setting]:
             import_module(module).init_app(app)

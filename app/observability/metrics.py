@@ -83,7 +83,7 @@ class Metrics:
         return generate_latest(self.registry if worker_index is None else _AllWorkers())
 
     def count_request(self, response: Response) -> Response:
-        """Count by the route's rule, because a client can invent any number of paths."""
+        """Count by the route's rule, because clients can invent any path."""
         route = request.url_rule.rule if request.url_rule else NO_ROUTE
         method = request.method if request.method in METHODS else "other"
         self.requests.labels(method, route, response.status_code).inc()
@@ -108,7 +108,10 @@ class Metrics:
 
 
 def init_app(app: Flask) -> None:
-    """Connect to the signals and serve METRICS_PORT.  Runs last, so that it is the outermost layer."""
+    """Connect to the signals and serve METRICS_PORT.
+
+    Runs last, so that it is the outermost layer.
+    """
     if worker_index is not None:
         values.ValueClass = values.MultiProcessValue(lambda: worker_index)  # type: ignore[no-untyped-call]
     app.extensions["metrics"] = metrics = Metrics()

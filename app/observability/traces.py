@@ -34,7 +34,7 @@ _context = TraceContextTextMapPropagator()
 
 
 def init_app(app: Flask) -> None:
-    """Make a span per request and one per statement.  Wraps the whole application."""
+    """Make a span per request and per statement.  Wraps the whole application."""
     command = click.get_current_context(silent=True)
     if command and command.info_name != "run":
         return  # a command would wait for the collector when it ends
@@ -75,7 +75,10 @@ def _traced(tracer: Tracer, inner: WSGIApplication) -> WSGIApplication:
 
 
 def _trace_statements(tracer: Tracer, engine: Engine) -> None:
-    """Record the SQL with placeholders.  A failure sets the status, without its message."""
+    """Record the SQL with placeholders.
+
+    A failure sets the status, without its message.
+    """
 
     @event.listens_for(engine, "before_cursor_execute")
     def _begin(_connection: Any, _cursor: Any, statement: str, _values: Any, context: Any, _many: Any) -> None:

@@ -41,7 +41,7 @@ def _content(name: str) -> bytes:
 
 
 def read_asset(name: str) -> Response | None:
-    """A file of the page, or None if the page has no such file."""
+    """A file of the page, or None for an unknown name."""
     if name not in _ASSETS:
         return None
     response = Response(_content(name), mimetype=_ASSETS[name].mimetype)

@@ -73,7 +73,10 @@ def create_patient(problems: dict[str, str]) -> Flask:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for a program to read.")
 @with_appcontext
 def doctor(*, as_json: bool) -> None:
-    """Check settings, keys, database, migrations, files, clock and cookies.  Exits with 1 where one fails."""
+    """Check settings, keys, database, migrations, files, clock and cookies.
+
+    Exits with 1 if a check fails.
+    """
     findings = list(_examine())
     healthy = all(finding.status is not Status.failure for finding in findings)
     if as_json:
@@ -150,7 +153,10 @@ def _check_clock(backend: str) -> Iterator[Finding]:
 
 
 def _check_timeouts() -> Finding:
-    """A pooled connection ignores our connection options and uses those of its role."""
+    """Check the time limits and the time zone of a connection.
+
+    A pooled connection ignores our connection options and uses those of its role.
+    """
     names = list(POSTGRESQL_SETTINGS)
     role, *values = db.session.execute(select(func.current_user(), *map(func.current_setting, names))).one()
     missing = [name for name, value in zip(names, values, strict=True) if not _is_set(name, value)]
@@ -184,7 +190,10 @@ def _check_files() -> Iterator[Finding]:
 
 
 def _is_open(path: Path) -> bool:
-    """Whether other users may access the file, by its mode and that of its folder."""
+    """Whether other users may access the file.
+
+    The modes of the file and of its folder must both allow it.
+    """
     try:
         mode, folder = path.stat().st_mode, path.parent.stat().st_mode
     except OSError:

@@ -32,7 +32,7 @@ def schema() -> Schema:
 
 
 def _migrations() -> tuple[set[str], set[str]]:
-    """All migrations of this code and the newest ones, read once per process."""
+    """All migrations and the newest ones, read once per process."""
     if "migrations" not in current_app.extensions:
         scripts = ScriptDirectory(migrate.directory)
         known = {script.revision for script in scripts.walk_revisions()}

@@ -28,7 +28,10 @@ blp = Blueprint("system", __name__, template_folder="templates", description="Ab
 @blp.response(200, IndexSchema)
 @blp.alt_response(200, schema=_HTML, content_type="text/html")
 def show_index() -> Any:
-    """Name, version, and where the API document and its page are.  A page for browsers, JSON for programs."""
+    """Name, version, and where the API document and its page are.
+
+    A browser gets a page, a program gets JSON.
+    """
     config = current_app.config
     about = {"name": config["API_TITLE"], "version": config["API_VERSION"], "openapi": "/openapi.json", "docs": "/docs"}
     if _is_browser(request.headers.get("Accept", "")):
@@ -46,7 +49,10 @@ def _is_browser(accept: str) -> bool:
 
 
 def _page(template: str, **values: str) -> Response:
-    """A page whose one style sheet stands in it, allowed by its hash: nothing is asked of any other host."""
+    """Render a page that loads nothing.
+
+    Its one style sheet is inline, and the Content-Security-Policy allows it by its hash.
+    """
     response = make_response(render_template(template, **values))
     style = response.get_data(as_text=True).partition("<style>")[2].partition("</style>")[0]
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
@@ -85,7 +91,10 @@ flask.Blueprint.add_url_rule(blp, "/docs/<name>", view_func=show_docs_file)
 @conditional
 @blp.response(200, KeysSchema)
 def show_keys() -> Any:
-    """The public keys that tokens are verified with (RFC 7517).  An empty list where a secret signs."""
+    """The public keys that tokens are verified with (RFC 7517).
+
+    Symmetric keys are left out, so the list may be empty.
+    """
     return {"keys": public_keys()}, {"Cache-Control": f"public, max-age={KEYS_MAX_AGE}"}
 
 
@@ -108,7 +117,10 @@ def show_live() -> dict[str, str]:
 @blp.response(200, HealthSchema)
 @blp.fails(Code.database_unavailable, Code.unavailable)
 def show_ready() -> dict[str, str]:
-    """Can it serve?  The database answers, takes writes, and is migrated; and the server is not stopping."""
+    """Is the service ready?
+
+    A ready service has a migrated database that takes writes, and is not stopping.
+    """
     if is_stopping():
         raise ApiError(Code.unavailable)
     migrated = schema()
@@ -124,6 +136,9 @@ def show_ready() -> dict[str, str]:
 
 
 def _note_newer_schema() -> None:
-    """Once a process: it is asked every few seconds, and an upgrade takes longer."""
+    """Log that the schema is newer, once per process.
+
+    The check runs every few seconds, and an upgrade takes longer.
+    """
     if current_app.extensions.setdefault("newer_schema_noted", noted := object()) is noted:
         current_app.logger.warning("The database schema is of a newer release: going on, for it only adds to ours")

@@ -23,7 +23,7 @@ NOT_UTF_8 = "Names and passwords must be UTF-8 text."
 
 
 def _check_text(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
-    """Refuse bytes that are not UTF-8, which arrive as lone surrogates (PEP 383)."""
+    """Refuse non-UTF-8 bytes, which arrive as lone surrogates (PEP 383)."""
     if not value.isprintable():
         raise click.ClickException(NOT_UTF_8)
     return value
@@ -36,7 +36,10 @@ _name = click.argument("name", callback=_check_text)
 @_name
 @click.option("--admin", is_flag=True, help="Make the user an administrator.")
 def create(name: str, *, admin: bool) -> None:
-    """Create the user NAME.  Asks for the password, or reads it from standard input."""
+    """Create the user NAME.
+
+    Asks for the password, or reads it from standard input.
+    """
     try:
         account = AccountSchema().load({"username": name, "password": _read_password()})
     except ValidationError as error:

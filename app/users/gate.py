@@ -32,7 +32,9 @@ def cores() -> int:
 
 
 class Gate:
-    """Runs costly jobs on a few threads of its own, so that a flood of them blocks nothing else.
+    """Runs costly jobs on a few threads of its own.
+
+    A flood of jobs therefore blocks nothing else.
 
     Args:
         slots: jobs that run at once.
@@ -47,7 +49,9 @@ class Gate:
 
     @contextmanager
     def slot(self) -> Iterator[None]:
-        """Reserve a slot for all jobs of the block.  Call it before any other work on the request.
+        """Reserve a slot for all jobs of the block.
+
+        Call it before any other work on the request.
 
         Raises:
             ApiError: 503 `overloaded` if the queue is full.

@@ -12,7 +12,9 @@ KEY_LENGTH = 3 * USERNAME_LENGTH  # case folding makes at most three characters 
 
 
 def username_key(username: str) -> str:
-    """The name in NFKC, case-folded.  Two spellings of one name have the same key.
+    """The name in NFKC, case-folded.
+
+    Two spellings of one name have the same key.
 
     Raises:
         TextTooLongError: the text is too long to be a name.

@@ -19,13 +19,19 @@ def _common() -> frozenset[str]:
 
 
 def is_common(password: str) -> bool:
-    """Whether it is a common password.  Ignores case and trailing digits and signs."""
+    """Whether the password is common.
+
+    Ignores case and trailing digits and signs.
+    """
     key = _key(password)
     return key in _common() or _stem(key) in _common()
 
 
 def resembles(password: str, username: str) -> bool:
-    """Whether it is the user name.  Ignores case and trailing digits and signs."""
+    """Whether the password is the user name.
+
+    Ignores case and trailing digits and signs.
+    """
     key, name = _key(password), username_key(username)
     return key == name or (_stem(key) in {name, _stem(name)} - {""})
 

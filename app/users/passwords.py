@@ -42,7 +42,9 @@ def _passwords() -> _Passwords:
 
 
 def normalize_password(password: str) -> str:
-    """NFKC, so that every keyboard's way of writing a character is the same password (NIST SP 800-63B-4).
+    """The password in NFKC (NIST SP 800-63B-4).
+
+    Every keyboard's way of writing a character gives the same password.
 
     Raises:
         TextTooLongError: the text is too long to be a password.

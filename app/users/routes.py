@@ -135,7 +135,10 @@ def get_user(user_id: int) -> Any:
 @blp.response(200, UserSchema)
 @blp.fails(Code.not_found, Code.last_admin)
 def update_user(changes: dict[str, bool], user_id: int) -> User:
-    """Promote, demote, activate or deactivate a user.  Administrators only.  Takes effect at once."""
+    """Promote, demote, activate or deactivate a user.  Administrators only.
+
+    A promotion takes effect with the user's next token, any other change at once.
+    """
     admins = lock_admins() if False in changes.values() else None
     user = get_user_or_404(user_id)
     require_match(_USER, user)

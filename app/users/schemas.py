@@ -43,7 +43,10 @@ def _is_username(name: str) -> bool:
 
 
 class NewPassword(fields.String):
-    """A new password: 8 (PASSWORD_MIN_LENGTH) to 128 characters after NFKC, not a common one."""
+    """A new password that is not common.
+
+    It has 8 (PASSWORD_MIN_LENGTH) to 128 characters after NFKC.
+    """
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(

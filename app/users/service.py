@@ -1,4 +1,7 @@
-"""Checks before a change of a user: the last administrator, and the password as a name."""
+"""Checks before a change of a user.
+
+The last administrator must remain, and a name must not be the password.
+"""
 
 from sqlalchemy import select, update
 
