@@ -24,7 +24,10 @@ REFUSALS = {
 
 
 def bound_waits(server: Any) -> None:
-    """Limit reads and writes on client sockets, which inherit this.  gunicorn's `timeout` does not cover threads."""
+    """Limit reads and writes on client sockets.
+
+    Client sockets inherit the limits of the listeners.  gunicorn's `timeout` does not cover threads.
+    """
     for listener in server.LISTENERS:
         listener.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", RECEIVE_TIMEOUT, 0))
         if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux (RFC 5482); SO_SNDTIMEO restarts with every few bytes
@@ -32,7 +35,10 @@ def bound_waits(server: Any) -> None:
 
 
 def write_error(sock: socket.socket, status: int, _reason: str, _message: str) -> None:
-    """Answer a request that gunicorn refuses in the application's error shape.  Quotes nothing of it."""
+    """Answer a request that gunicorn refuses, in the application's error shape.
+
+    The answer quotes nothing of the request.
+    """
     status = status if status in REFUSALS else 400
     code, message = REFUSALS.get(status, MALFORMED)
     request_id = str(uuid.uuid4())

@@ -10,7 +10,10 @@ TOKEN = re.compile(r"eyJ[\w.-]+|(?<=jwt=)[^&\s'\"]+")
 
 
 class Logger(gunicorn.glogging.Logger):  # type: ignore[misc]  # gunicorn ships no types
-    """Mask tokens in gunicorn's log, which quotes request lines; omit traces of client timeouts."""
+    """Mask tokens in gunicorn's log, and omit traces of client timeouts.
+
+    The log quotes request lines, which may contain tokens.
+    """
 
     def setup(self, cfg: Any) -> None:
         super().setup(cfg)

@@ -1,4 +1,4 @@
-"""The address of the metrics, and the files that the workers write them to."""
+"""The address of the metrics, and the workers' metric files."""
 
 import errno
 import importlib
@@ -11,7 +11,7 @@ import gunicorn.sock
 
 
 def listen_at(server: Any, wanted: tuple[str, int] | None) -> None:
-    """Open the address of the metrics, in addition to the addresses of the service.
+    """Open the address of the metrics, besides those of the service.
 
     The command line may set the service's addresses. The workers serve this one too,
     because a thread in the master would disturb its forks, and a separate process

@@ -9,7 +9,10 @@ import gunicorn.workers.gthread
 
 
 def drain_first(server: Any) -> None:
-    """Answer 503 at /health/ready after SIGTERM; stop DRAIN_SECONDS later.  A second SIGTERM stops at once."""
+    """Stop DRAIN_SECONDS after SIGTERM.  A second SIGTERM stops at once.
+
+    Meanwhile, /health/ready answers 503.
+    """
     server.stopping = mmap.mmap(-1, 1)  # shared by the master and all workers
     stop = server.handle_term
 

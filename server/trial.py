@@ -1,4 +1,4 @@
-"""Try whether the application can start, and read the settings that the master needs."""
+"""Try to start the application, and read the master's settings."""
 
 import gc
 import importlib
@@ -20,7 +20,10 @@ LIBRARIES = ("argon2", "environs", "flask_cors", "flask_jwt_extended", "flask_mi
 
 
 def load_libraries() -> None:
-    """Import the libraries once, before any fork.  Not our own modules, which a reload imports again."""
+    """Import the libraries once, before any fork.
+
+    A reload imports our own modules again, so they are not imported here.
+    """
     for name in LIBRARIES:
         with suppress(ImportError):  # the trial reports it
             importlib.import_module(name)
@@ -37,7 +40,7 @@ class CannotStartError(Exception):
 
 
 def try_to_start() -> SimpleNamespace:
-    """Start the application in a process like a worker, and return its settings.
+    """Start the application in a forked process, and return its settings.
 
     This comes before the first worker, because gunicorn restarts a worker that cannot start
     for ever. It is not in the master, which would keep our modules after a reload (SIGHUP).
@@ -62,7 +65,7 @@ def try_to_start() -> SimpleNamespace:
 
 
 def start_and_report() -> dict[str, Any]:
-    """The settings that the master needs, or the problem if the application does not start."""
+    """The settings that the master needs, or why the start failed."""
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     try:
         settings = importlib.import_module("wsgi").app.config
@@ -74,7 +77,10 @@ def start_and_report() -> dict[str, Any]:
 
 
 def try_before_reload(server: Any) -> None:
-    """Skip a reload (SIGHUP) if the application cannot start; the old workers continue."""
+    """Skip a reload (SIGHUP) if the application cannot start.
+
+    The old workers then continue.
+    """
     reload = server.reload
 
     def reload_if_it_can_start() -> None:
