@@ -36,7 +36,10 @@ DAY = 86_400  # seconds
 
 
 class ConfigError(Exception):
-    """Some settings are unusable.  The text names each setting and its fix, never a value."""
+    """Some settings are unusable.
+
+    The text names each setting and its fix, never a value.
+    """
 
     def __init__(self, problems: dict[str, str]) -> None:
         self.problems = problems
@@ -44,7 +47,10 @@ class ConfigError(Exception):
 
 
 class Config:
-    """The settings of every environment.  The annotation of a setting is its rule."""
+    """The settings of every environment.
+
+    The annotation of a setting is its rule.
+    """
 
     # --- The database ---
     # postgresql://… or mysql://… without a driver; we choose the driver.
@@ -211,9 +217,10 @@ CONFIGS: dict[str, type[Config]] = {
 
 
 def load_config() -> Config:
-    """The settings of this process: the class that `APP_ENV` names, overridden by the environment.
+    """The settings of this process.
 
-    Also reads the `.env` file in this folder, but not in tests. The environment overrides it.
+    They are those of the class that `APP_ENV` names, overridden by the environment.  Also reads the
+    `.env` file in this folder, but not in tests.  The environment overrides it.
 
     Raises:
         ConfigError: lists every unusable setting.

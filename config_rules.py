@@ -42,7 +42,7 @@ class DatabaseUrl(Validator):
 
 
 class Printable(Validator):
-    """Text without control characters.  Also refuses bytes that are not UTF-8 (PEP 383)."""
+    """Text without control characters or non-UTF-8 bytes (PEP 383)."""
 
     def __call__(self, value: str) -> str:
         if not value.isprintable():
@@ -99,7 +99,7 @@ NAME = Regexp(r"[ -~]+\Z", error="Must be printable ASCII.")
 
 
 def secret_problem(secret: str) -> str:
-    """Why the secret is unsafe, and the fix; empty if it is safe."""
+    """Why the secret is unsafe, and the fix; empty if safe."""
     if not secret:
         problem = "is not set"
     elif secret in KNOWN_SECRETS:
@@ -114,7 +114,10 @@ def secret_problem(secret: str) -> str:
 
 
 def stored_secret(path: Path) -> str:
-    """The secret in the file.  The first call makes it, also when several processes start at once."""
+    """The secret in the file.
+
+    The first call makes it, also when several processes start at once.
+    """
     if not path.exists():
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # the development database is there too
         draft = path.with_name(f"{path.name}.{secrets.token_hex(8)}")

@@ -95,7 +95,7 @@ def follow_settings(server: Any) -> None:
 
 
 def pre_fork(server: Any, worker: Any) -> None:
-    """Keep the last valid key set for new workers, and give the worker its index."""
+    """Keep the last valid key set, and give the worker its index."""
     global _valid_keys  # noqa: PLW0603 -- gunicorn's hooks share no other state
     keys = read_keys()
     if keys != _valid_keys:
@@ -107,7 +107,10 @@ def pre_fork(server: Any, worker: Any) -> None:
 
 
 def post_fork(server: Any, worker: Any) -> None:
-    """Hand the master's facts to the application.  Only a worker may import it."""
+    """Hand the master's facts to the application.
+
+    Only a worker may import the application.
+    """
     # Until the worker sets its own handler, it has the master's, which ignores the signal. A stop during the import
     # of the application would last for all of `graceful_timeout`, although there is no request to finish yet.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)

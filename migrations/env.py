@@ -24,7 +24,10 @@ LOCK = 7_239_001  # an arbitrary number, the same in every job
 
 
 class KeepAutoincrement(SQLiteImpl):
-    """Keeps AUTOINCREMENT when batch mode rebuilds a table.  Reflection does not see it."""
+    """Keeps AUTOINCREMENT when batch mode rebuilds a table.
+
+    Reflection does not see it.
+    """
 
     __dialect__ = "sqlite"  # Alembic now uses this class for SQLite
 
@@ -60,13 +63,16 @@ def render_restoration(_autogen: Any, operation: RestoreAutoincrement) -> str:
 
 
 def import_models() -> None:
-    """Import the models of every feature: a feature without a route has tables too."""
+    """Import the models of every feature.
+
+    A feature without a route has tables too.
+    """
     for path in sorted(Path(current_app.root_path).glob("*/models.py")):
         import_module(f"{current_app.import_name}.{path.parent.name}.models")
 
 
 def without_autoincrement(connection: Connection) -> Iterator[str]:
-    """The tables that have AUTOINCREMENT in the models but not in the database."""
+    """The tables that lack AUTOINCREMENT although their models have it."""
     query = text("SELECT name, sql FROM sqlite_master WHERE type = 'table'")
     made: dict[str, str] = {row.name: row.sql for row in connection.execute(query)}
     for table in current_app.extensions["migrate"].db.metadata.sorted_tables:
@@ -84,7 +90,10 @@ def restore_autoincrement(migration: MigrationContext, _revision: Any, scripts: 
 
 
 def render_item(kind: str, item: Any, autogen: Any) -> str | Literal[False]:
-    """Render our column types as SQLAlchemy's.  Old migrations must not depend on our code."""
+    """Render our column types as SQLAlchemy's.
+
+    Old migrations must not depend on our code.
+    """
     if kind != "type" or not isinstance(item, TypeDecorator):
         return False
     autogen.imports.add("from sqlalchemy.dialects import mysql")
@@ -105,7 +114,7 @@ def engine() -> Engine:
 
 
 def begin_alone(connection: Connection) -> None:
-    """Wait for other migration jobs, and lock them out until this one ends."""
+    """Wait for other migration jobs, and lock them out until this ends."""
     match connection.dialect.name:
         case "sqlite":
             # Batch mode drops and recreates tables, which must not trigger the foreign keys.
