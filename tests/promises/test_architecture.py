@@ -128,6 +128,18 @@ def test_a_file_is_short(path):
     assert len(path.read_text().splitlines()) < 300
 
 
+@pytest.mark.parametrize("path", MODULES + SERVER, ids=module_name)
+def test_a_summary_is_short(path):
+    """The first line of a docstring has at most 12 words."""
+    documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    nodes = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, documented)]
+    summaries = [(node.body[0].lineno, text.partition("\n")[0]) for node in nodes if (text := ast.get_docstring(node))]
+
+    too_long = [f"{path.relative_to(ROOT)}:{line}: {text}" for line, text in summaries if len(text.split()) > 12]
+
+    assert not too_long, "\n".join(too_long)
+
+
 # The other modules that commit, and the reason.
 ALSO_COMMIT = {
     "app.idempotency.guards": "the stored response and the rows of the view are one transaction",
