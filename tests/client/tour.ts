@@ -7,37 +7,11 @@ import createClient from "openapi-fetch";
 
 import { ok, refused } from "./answers.js";
 import type { components, paths } from "./api.js";
-import { createSession } from "./renewal.js";
+import { api, baseUrl, credentials, logIn, run, session } from "./login.js";
 
 type Item = components["schemas"]["Item"];
 
-const baseUrl = process.argv[2] ?? "http://127.0.0.1:8000";
-const run = Date.now();
-const credentials = { username: `tour-${run}`, password: randomUUID() };
-
-const session = createSession(baseUrl);
-const api = createClient<paths>({ baseUrl, fetch: session.fetch });
 const stranger = createClient<paths>({ baseUrl });
-
-/** Log in, and return a message for the user. */
-async function logIn(password: string): Promise<string> {
-  const { data, error } = await api.POST("/api/v1/auth/login", { body: { ...credentials, password } });
-  if (data) {
-    session.keep(data);
-    return `Hello, ${data.user.username}.`;
-  }
-  switch (error.error) {
-    case "invalid_credentials":
-      return "The name or the password is wrong.";
-    case "validation_failed":
-      return Object.values(error.errors["json"] ?? {}).flat().join(" ");
-    case "too_many_attempts":
-    case "overloaded":
-      return "Try again later.";
-    default:
-      return error.message;
-  }
-}
 
 async function signUpAndLogIn(): Promise<void> {
   const account = ok(await api.POST("/api/v1/auth/register", { body: credentials }));
