@@ -13,6 +13,7 @@ pytestmark = pytest.mark.programs
 needs_curl = pytest.mark.skipif(shutil.which("curl") is None, reason="the tour needs curl")
 
 
+@pytest.mark.usefixtures("app")  # it empties the tables afterwards
 def test_the_generated_client(built, database):
     """The generated client runs tour.ts against a real server."""
     with serving(DATABASE_URL=database, APP_ENV="testing") as (port, _process):
@@ -22,6 +23,7 @@ def test_the_generated_client(built, database):
 
 
 @needs_curl
+@pytest.mark.usefixtures("app")
 def test_the_tour(database, tmp_path):
     """docs/tour.sh succeeds against a real server, on each database."""
     with serving(DATABASE_URL=database, APP_ENV="development") as (port, _process):
