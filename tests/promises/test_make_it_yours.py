@@ -13,7 +13,16 @@ from alembic.script import ScriptDirectory
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "make-it-yours.md").read_text()
 LEFT_OUT = shutil.ignore_patterns(".*", "__pycache__", "instance", "node_modules")
-FAST = ("-n", "2", "-m", "not programs", "tests/features", "tests/promises", "tests/databases/test_migrations.py")
+FAST = (
+    "-n",
+    "2",
+    "-m",
+    "not programs",
+    "tests/features",
+    "tests/promises",
+    "tests/databases/test_migrations.py",
+    "tests/server/test_patches.py",
+)
 HEAD = ScriptDirectory(ROOT / "migrations").get_current_head()
 NEXT = f"{int(HEAD) + 1:04}"
 NAME = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["name"]
