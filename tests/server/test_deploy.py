@@ -11,17 +11,22 @@ from pathlib import Path
 
 import pytest
 import yaml
+from sqlalchemy import NullPool, create_engine, make_url, text
+from sqlalchemy.exc import ProgrammingError
 
+from app.data.connections import database_url
 from config import Config
+from support.api import API, PASSWORD
+from support.databases import absent, bundled_server, named_server
 from support.programs import tool
-from support.serving import BIN, ROOT, environment
+from support.serving import BIN, ROOT, environment, migrate, post, serving
 
 DEPLOY = ROOT / "deploy"
 KUBERNETES = sorted((DEPLOY / "kubernetes").glob("*.yaml"))
 UNITS = sorted((DEPLOY / "systemd").glob("*.service")) + sorted((DEPLOY / "systemd").glob("*.timer"))
 COMPOSE = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
 SETTINGS = {name for name in Config.__annotations__ if name.isupper()}
-SECRETS = {"DATABASE_URL", "JWT_SECRET_KEY", "POSTGRES_PASSWORD"}
+SECRETS = {"DATABASE_URL", "JWT_SECRET_KEY", "POSTGRES_PASSWORD", "OWNER_PASSWORD", "SERVICE_PASSWORD"}
 
 
 def run(name, *arguments, **options):
@@ -56,7 +61,7 @@ class TestCompose:
         """Every secret comes from the environment, and Compose stops if one is missing."""
         text = (DEPLOY / "compose.yaml").read_text()
 
-        for name in ("POSTGRES_PASSWORD", "JWT_SECRET_KEY", "TRUSTED_HOSTS", "TLS_DIR"):
+        for name in (*(SECRETS - {"DATABASE_URL"}), "TRUSTED_HOSTS", "TLS_DIR"):
             uses = re.findall(r"\$\{" + name + r"\b(..)", text)
             assert set(uses) == {":?"}, name
         for service in COMPOSE["services"].values():
@@ -71,6 +76,15 @@ class TestCompose:
         for name in ("app1", "app2", "app3"):
             assert services[name]["depends_on"] == {"migrate": {"condition": "service_completed_successfully"}}
             assert services["nginx"]["depends_on"][name] == {"condition": "service_healthy"}
+
+    def test_only_the_migration_has_the_role_of_the_owner(self):
+        """The servers connect as `latchkey`, the migration as `latchkey_owner`."""
+        users = {}
+        for name, service in COMPOSE["services"].items():
+            if url := service.get("environment", {}).get("DATABASE_URL"):
+                users[name] = re.match(r"postgresql://(\w+):", url)[1]
+
+        assert users == {"migrate": "latchkey_owner", "app1": "latchkey", "app2": "latchkey", "app3": "latchkey"}
 
     def test_nginx_has_the_addresses_of_the_servers(self):
         """nginx.conf has the addresses of the servers in compose.yaml."""
@@ -99,6 +113,28 @@ class TestKubernetes:
             assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
             assert container["securityContext"]["allowPrivilegeEscalation"] is False
             assert container["resources"].keys() == {"requests", "limits"}
+
+    def test_only_the_job_has_the_secret_of_the_owner(self):
+        """The servers read the secret `latchkey`, the migration `latchkey-migrate`."""
+        secrets = [source["secretRef"]["name"] for pod in pods() for source in pod["containers"][0]["envFrom"][1:]]
+
+        assert sorted(secrets) == ["latchkey", "latchkey-migrate"]
+
+    def test_only_the_ingress_reaches_the_pods(self):
+        """The policy selects every pod of ours, and limits both directions."""
+        policy = dict(resources())["NetworkPolicy"]["spec"]
+
+        assert policy["policyTypes"] == ["Ingress", "Egress"]
+        for kind in ("Deployment", "Job"):
+            labels = dict(resources())[kind]["spec"]["template"]["metadata"]["labels"]
+            assert policy["podSelector"]["matchLabels"].items() <= labels.items()
+        assert [rule["ports"] for rule in policy["ingress"]] == [[{"port": 8000}]]
+
+    def test_the_namespace_is_restricted(self):
+        """The cluster enforces the strictest Pod Security Standard."""
+        labels = dict(resources())["Namespace"]["metadata"]["labels"]
+
+        assert labels["pod-security.kubernetes.io/enforce"] == "restricted"
 
     def test_selectors_match_the_pods(self):
         """Service, budget and deployment select the server pods, not the job's pod."""
@@ -211,3 +247,54 @@ def test_no_path_of_a_unit_is_missing():
 
     assert (DEPLOY / "systemd" / f"{Path(re.search(r'EnvironmentFile=(.+)', text)[1]).name}.example").is_file()
     assert (ROOT / re.search(r"Documentation=file:/opt/latchkey/(.+)", text)[1]).is_file()
+
+
+@pytest.fixture(scope="module")
+def roles():
+    """The URLs of the owner and of the service, on a server where roles.sql has run."""
+    reason = absent("postgresql")
+    if reason or named_server("postgresql"):
+        pytest.skip(reason or "roles.sql creates roles of the whole server, so it needs one of its own")
+    with pytest.MonkeyPatch.context() as patch, bundled_server() as server:
+        patch.setenv("OWNER_PASSWORD", "owner")
+        patch.setenv("SERVICE_PASSWORD", "service")
+        server.psql((DEPLOY / "postgresql" / "roles.sql").read_text())
+        url = make_url(server.get_uri()).set(database="latchkey")
+        yield [
+            url.set(username=name, password=password).render_as_string(hide_password=False)
+            for name, password in (("latchkey_owner", "owner"), ("latchkey", "service"))
+        ]
+
+
+class TestRoles:
+    """The roles of deploy/postgresql/roles.sql."""
+
+    def test_the_service_works(self, roles):
+        """The role of the servers registers, is ready, prunes, and passes the doctor."""
+        owner, service = roles
+        migrate(owner)
+
+        with serving(DATABASE_URL=service, APP_ENV="testing") as (port, _process):
+            assert post(port, f"{API}/auth/register", {"username": "grace", "password": PASSWORD})[0] == 201
+        for command in (["tokens", "prune"], ["tokens", "revoke-all", "--yes"], ["users", "list"], ["doctor"]):
+            done = flask(service, *command)
+            assert done.returncode == 0, done.stderr
+
+    @pytest.mark.parametrize(
+        "statement",
+        ["CREATE TABLE mine (id int)", "DROP TABLE users", "ALTER TABLE users ADD mine int", "TRUNCATE users"],
+    )
+    def test_the_service_cannot_change_the_schema(self, roles, statement):
+        """The role of the servers has no right to create, change, drop or truncate a table."""
+        owner, service = roles
+        migrate(owner)
+        engine = create_engine(database_url(service), poolclass=NullPool)
+
+        with engine.connect() as connection, pytest.raises(ProgrammingError, match=r"permission denied|must be owner"):
+            connection.execute(text(statement))
+
+
+def flask(url, *words):
+    command = [BIN / "flask", "--app", "wsgi", *words]
+    env = environment(DATABASE_URL=url, APP_ENV="testing")
+    return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False, timeout=60)
