@@ -76,22 +76,39 @@ class Sampler:
 class _ConsoleFormatter(logging.Formatter):
     """Formats lines for a terminal.
 
-    Escapes control characters, so that a client cannot forge a line.
+    Escapes control and direction characters, so that a client cannot forge a line.
     """
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 -- the standard library's name
-        record.message = "".join(c if c.isprintable() else repr(c)[1:-1] for c in record.message)
+        record.message = _escaped(record.message)
         return super().formatMessage(record)
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802 -- the standard library's name
+        return "\n".join(_escaped(line) for line in super().formatException(ei).split("\n"))
+
+
+def _escaped(text: str) -> str:
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+class _JsonFormatter(JsonFormatter):
+    """Formats one line of printable ASCII.
+
+    U+2028 and others end a line in some programs, and DEL controls a terminal.
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        return super().format(record).replace("\x7f", "\\u007f")
 
 
 def _formatter(kind: str) -> logging.Formatter:
     if kind == "console":
         return _ConsoleFormatter("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S")
-    return JsonFormatter(
+    return _JsonFormatter(
         "%(levelname)s %(name)s %(message)s %(request_id)s",
         rename_fields={"levelname": "level", "name": "logger"},
         timestamp="time",  # RFC 3339, in UTC
-        json_ensure_ascii=False,
+        json_ensure_ascii=True,
     )
 
 
