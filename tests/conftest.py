@@ -7,6 +7,7 @@ from flask.testing import FlaskClient
 from app import create_app
 from app.data.base import Base, db
 from app.users import gate
+from app.web.events import Flood
 from config import TestingConfig
 from support import contract, secrets_in_logs
 from support.api import bearer, log_in, make_admin, migrated_app, refresh, sign_up, variant
@@ -147,6 +148,7 @@ def empty(database, tmp_path):
 @pytest.fixture
 def app(migrated, monkeypatch):
     """The application.  Restores its settings and empties its tables afterwards."""
+    migrated.extensions["event_flood"] = Flood()  # earlier tests do not count
     settings = dict(migrated.config)
     yield migrated
     migrated.config.clear()
