@@ -1,5 +1,7 @@
 """The fixtures of all tests.  A test that uses `app` runs once per database."""
 
+import atexit
+
 import pytest
 from flask import Flask, has_app_context
 from flask.testing import FlaskClient
@@ -8,6 +10,7 @@ from app import create_app
 from app.data.base import Base, db
 from app.users import gate
 from app.web.events import Flood
+from app.web.logs import write_counts
 from config import TestingConfig
 from support import contract, secrets_in_logs
 from support.api import bearer, log_in, make_admin, migrated_app, refresh, sign_up, variant
@@ -57,6 +60,13 @@ def _no_secret_in_any_log():
     """No log line contains a password, token, CSRF value or key."""
     with secrets_in_logs.watching():
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_line_at_the_end():
+    """No application writes its counts at the end, when pytest has closed the output."""
+    yield
+    atexit.unregister(write_counts)
 
 
 @pytest.fixture(scope="session", autouse=True)

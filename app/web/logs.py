@@ -143,7 +143,7 @@ def init_app(app: Flask, secrets: Callable[[], tuple[bytes, ...]]) -> None:
     logging.getLogger("werkzeug").addFilter(_mask_query)
     app.extensions["log_sampler"] = Sampler()
     events.init_app(app, secrets)
-    atexit.register(_write_counts, app.extensions["event_flood"], sys.maxsize)
+    atexit.register(write_counts, app.extensions["event_flood"], sys.maxsize)
     app.before_request(_start_clock)
     app.after_request(_log_request)
 
@@ -158,7 +158,7 @@ def _log_request(response: Response) -> Response:
     They may contain secrets.
     """
     now = time.perf_counter()
-    _write_counts(current_app.extensions["event_flood"], now)
+    write_counts(current_app.extensions["event_flood"], now)
     sampler: Sampler = current_app.extensions["log_sampler"]
     is_refusal = HTTPStatus.BAD_REQUEST <= response.status_code < HTTPStatus.INTERNAL_SERVER_ERROR
     if (is_refusal and sampler.leaves_out(now)) or not _access.isEnabledFor(logging.INFO):
@@ -226,13 +226,13 @@ def log_event(
         return
     if in_request:
         flood: Flood = current_app.extensions["event_flood"]
-        _write_counts(flood, time.perf_counter())
+        write_counts(flood, time.perf_counter())
         if not flood.admits(level, {**fields, "request_id": g.get("request_id")}):
             return
     _write_event(level, fields)
 
 
-def _write_counts(flood: Flood, now: float) -> None:
+def write_counts(flood: Flood, now: float) -> None:
     """Write the counts of the last minute, when it has ended."""
     for level, fields in flood.ended(now):
         _write_event(level, fields)
