@@ -12,7 +12,7 @@ from app.users import gate
 from app.web.events import Flood
 from app.web.logs import write_counts
 from config import TestingConfig
-from support import contract, secrets_in_logs
+from support import contract, events, secrets_in_logs
 from support.api import bearer, log_in, make_admin, migrated_app, refresh, sign_up, variant
 from support.databases import PRESENT, fresh_beside, fresh_database
 from support.things import PATH, Thing
@@ -59,6 +59,13 @@ def _hashes_get_their_turn():
 def _no_secret_in_any_log():
     """No log line contains a password, token, CSRF value or key."""
     with secrets_in_logs.watching():
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_event_beside_the_list():
+    """docs/security.md lists every security event, with its members."""
+    with events.watching():
         yield
 
 

@@ -115,7 +115,7 @@ def switched_on(setting: str) -> Callable[[View], View]:
 
     def check() -> None:
         if not current_app.config[setting]:
-            off = {"reason": "switched_off"}
+            off = {"reason": "switched_off", "setting": setting}
             raise ApiError(Code.forbidden, f"The setting {setting} switches this off.", event=off)
 
     return _guard(check, Code.forbidden)

@@ -162,7 +162,8 @@ def require_cookies() -> None:
         ApiError: 403 `forbidden`.
     """
     if "cookies" not in _locations().accepted:
-        raise ApiError(Code.forbidden, "The setting JWT_TOKEN_LOCATION does not allow cookies.")
+        off = {"reason": "switched_off", "setting": "JWT_TOKEN_LOCATION"}
+        raise ApiError(Code.forbidden, "The setting JWT_TOKEN_LOCATION does not allow cookies.", event=off)
 
 
 def set_cookies(tokens: Mapping[str, tuple[str, str, int]]) -> None:

@@ -64,7 +64,7 @@ class Flood:
     def __init__(self) -> None:
         self._lock = Lock()
         self._minute = -1
-        self._groups: dict[_Key, _Group] = {}
+        self.groups: dict[_Key, _Group] = {}
         self._users: Counter[str] = Counter()  # groups of refusals, by network
 
     def admits(self, level: int, fields: dict[str, Any]) -> bool:
@@ -90,18 +90,18 @@ class Flood:
             return False
 
     def _group(self, event: str, network: str, user: object) -> _Group | None:
-        if group := self._groups.get((event, network, user)):
+        if group := self.groups.get((event, network, user)):
             return group
         is_refusal = event in REFUSED
-        if len(self._groups) >= GROUPS or (is_refusal and self._users[network] >= USERS):
+        if len(self.groups) >= GROUPS or (is_refusal and self._users[network] >= USERS):
             return None
         self._users[network] += is_refusal
-        return self._groups.setdefault((event, network, user), _Group(1 if is_refusal else CHANGES))
+        return self.groups.setdefault((event, network, user), _Group(1 if is_refusal else CHANGES))
 
     def _rest(self, event: str, network: str) -> _Group:
         """The group of all users that have none of their own."""
-        key = (event, network, REST) if len(self._groups) < GROUPS else (event, REST, REST)
-        return self._groups.setdefault(key, _Group(full=0))
+        key = (event, network, REST) if len(self.groups) < GROUPS else (event, REST, REST)
+        return self.groups.setdefault(key, _Group(full=0))
 
     def ended(self, now: float) -> list[tuple[int, dict[str, Any]]]:
         """The levels and fields of the lines that are due.
@@ -118,11 +118,11 @@ class Flood:
             if minute == self._minute:  # another thread was faster
                 return []
             self._minute = minute
-            going_on = {key: group for key, group in self._groups.items() if group.count}
+            going_on = {key: group for key, group in self.groups.items() if group.count}
             lines = [(group.level, {**group.fields, "count": group.count}) for group in going_on.values()]
             for group in going_on.values():
                 group.full = group.count = 0
-            self._groups = going_on
+            self.groups = going_on
             self._users = Counter(network for event, network, user in going_on if event in REFUSED and user != REST)
         return lines
 
