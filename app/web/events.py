@@ -35,7 +35,8 @@ MINUTE = 60  # seconds
 # A worker writes at most so many lines a minute in full; it counts the rest.
 CHANGES = 10  # of an event other than a refusal, of one user and network
 USERS = 30  # of the refusals of one network: one for each event and user
-GROUPS = 10_000  # of all events, users and networks: about 5 MB
+REFUSALS_OF_ALL = 1000  # of all networks: somebody may have many
+GROUPS = 10_000  # events, networks and users that it tells apart: about 10 MB
 
 SHARED = ("event", "ip_address", "request_id")  # members of a line about more than one user
 REST = "*"  # the network or the user of the groups for the rest
@@ -66,6 +67,7 @@ class Flood:
         self._minute = -1
         self.groups: dict[_Key, _Group] = {}
         self._users: Counter[str] = Counter()  # groups of refusals, by network
+        self._refusals = 0  # their sum
 
     def admits(self, level: int, fields: dict[str, Any]) -> bool:
         """Whether to write this event in full.
@@ -93,14 +95,20 @@ class Flood:
         if group := self.groups.get((event, network, user)):
             return group
         is_refusal = event in REFUSED
-        if len(self.groups) >= GROUPS or (is_refusal and self._users[network] >= USERS):
+        if len(self.groups) >= GROUPS:
             return None
-        self._users[network] += is_refusal
+        if is_refusal:
+            if self._refusals >= REFUSALS_OF_ALL or self._users[network] >= USERS:
+                return None
+            self._users[network] += 1
+            self._refusals += 1
         return self.groups.setdefault((event, network, user), _Group(1 if is_refusal else CHANGES))
 
     def _rest(self, event: str, network: str) -> _Group:
         """The group of all users that have none of their own."""
-        key = (event, network, REST) if len(self.groups) < GROUPS else (event, REST, REST)
+        key = event, network, REST
+        if key not in self.groups and (len(self.groups) >= GROUPS or self._refusals >= REFUSALS_OF_ALL):
+            key = event, REST, REST
         return self.groups.setdefault(key, _Group(full=0))
 
     def ended(self, now: float) -> list[tuple[int, dict[str, Any]]]:
@@ -124,6 +132,7 @@ class Flood:
                 group.full = group.count = 0
             self.groups = going_on
             self._users = Counter(network for event, network, user in going_on if event in REFUSED and user != REST)
+            self._refusals = self._users.total()
         return lines
 
 

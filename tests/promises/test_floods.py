@@ -178,9 +178,10 @@ class TestBounds:
     def event(self, address, user=None):
         return {"event": "authz_fail", "user_id": user, "session_id": None, "ip_address": address}
 
-    def test_memory(self, monkeypatch):
-        """A flood from any number of networks and users has a limited number of groups, and each event counts."""
-        monkeypatch.setattr(events, "GROUPS", 100)
+    @pytest.mark.parametrize("limit", ["GROUPS", "REFUSALS_OF_ALL"])
+    def test_networks(self, monkeypatch, limit):
+        """A flood from any number of networks has a limited number of groups, and each event counts."""
+        monkeypatch.setattr(events, limit, 100)
         flood, sent = Flood(), 5000
         flood.ended(START)
         written = sum(flood.admits(WARNING, self.event(f"192.0.{n % 250}.{n % 7}", n)) for n in range(sent))
