@@ -14,7 +14,7 @@ from app.data.types import utcnow
 from app.users.models import User
 from app.web.events import Flood, name_hash
 from support import secrets_in_logs
-from support.api import API, PASSWORD, bearer, claims, log_in, refresh, sign_up, taken_lines
+from support.api import API, PASSWORD, bearer, claims, error, log_in, me, refresh, sign_up, taken_lines
 
 
 @pytest.fixture
@@ -194,6 +194,62 @@ class TestEvents:
 
         [line] = events()
         assert (line["event"], line["user_id"], line["by"]) == ("authz_change", user.id, "command line")
+
+    def test_a_deactivation_by_an_operator(self, runner, user, events):
+        """The command is also an event for the sessions it ends."""
+        events()
+        runner.invoke(args=["users", "deactivate", "grace"])
+
+        changed, ended = events()
+        assert (changed["event"], changed["is_active"]) == ("authz_change", False)
+        assert (ended["event"], ended["sessions"], ended["by"]) == ("session_ended", "all", "command line")
+
+    def test_another_users_session(self, client, user, other, events):
+        """The 404 for another user's session is an event, and that for an unknown one is none."""
+        events()
+        for session_id in (claims(other.access_token)["sid"], "00000000-0000-4000-8000-000000000000"):
+            response = client.delete(f"{API}/auth/sessions/{session_id}", headers=user.headers)
+            assert error(response) == (404, "not_found")
+
+        [line] = events()
+        assert (line["event"], line["reason"], line["user_id"]) == ("authz_fail", "not_found", user.id)
+
+    def test_a_dead_token(self, client, user, events):
+        """The event of an expired token, or of one whose session has ended, has its user and session."""
+        sid = claims(user.access_token)["sid"]
+        events()
+        with time_machine.travel(utcnow() + timedelta(hours=1)):
+            me(client, user.access_token)
+        client.post(f"{API}/auth/logout", headers=user.headers)
+        me(client, user.access_token)
+
+        expired, _logout, ended = events()
+        assert (expired["event"], expired["level"]) == ("authn_token_expired", "INFO")
+        assert (ended["event"], ended["level"]) == ("session_use_after_expire", "WARNING")
+        assert {(line["user_id"], line["session_id"]) for line in (expired, ended)} == {(user.id, sid)}
+
+    def test_a_dead_token_that_does_not_count(self, client, user, events):
+        """A fresh login ignores a dead token, so that its refusal is no event."""
+        client.post(f"{API}/auth/logout", headers=user.headers)
+        events()
+        credentials = {"username": "grace", "password": PASSWORD}
+        client.post(f"{API}/auth/fresh-login", json=credentials, headers=user.headers)
+
+        assert names(events()) == ["authn_login_success"]
+
+    def test_a_feature_that_is_off(self, app, client, events):
+        """The refusal of a feature that is switched off names the setting."""
+        app.config["REGISTRATION_OPEN"] = False
+        client.post(f"{API}/auth/register", json={"username": "grace", "password": PASSWORD})
+
+        [line] = events()
+        assert (line["event"], line["reason"], line["setting"]) == ("authz_fail", "switched_off", "REGISTRATION_OPEN")
+
+    def test_no_token(self, client, events):
+        """A request without a token is no event, because every visitor sends some."""
+        client.get(f"{API}/users/me")
+
+        assert events() == []
 
     def test_a_single_session(self, app, client, user, events):
         """With SINGLE_SESSION a login is also an event for the sessions it ends."""
