@@ -62,7 +62,7 @@ def create_app(config: object) -> Flask:
     )
 
     # For every request, in this order.
-    logs.init_app(app)
+    logs.init_app(app, keys.derivation_secrets)
     request.init_app(app)
     proxies.init_app(app)
 

@@ -12,7 +12,7 @@ TOKEN = re.compile(r"eyJ[\w.-]+|(?<=jwt=)[^&\s'\"]+")
 class Logger(gunicorn.glogging.Logger):  # type: ignore[misc]  # gunicorn ships no types
     """Mask tokens in gunicorn's log, and omit traces of client timeouts.
 
-    The log quotes request lines, which may contain tokens.
+    The log quotes request lines, which may contain tokens and control characters.
     """
 
     def setup(self, cfg: Any) -> None:
@@ -22,7 +22,8 @@ class Logger(gunicorn.glogging.Logger):  # type: ignore[misc]  # gunicorn ships 
 
     @staticmethod
     def _mask(record: logging.LogRecord) -> bool:
-        record.msg, record.args = TOKEN.sub("…", record.getMessage()), ()
+        message = TOKEN.sub("…", record.getMessage())
+        record.msg, record.args = "".join(c if c.isprintable() or c in "\n\t" else repr(c)[1:-1] for c in message), ()
         if record.exc_info and isinstance(record.exc_info[1], TimeoutError | BlockingIOError):
             record.exc_info = None  # SEND_TIMEOUT, RECEIVE_TIMEOUT: the client has stopped; not our error
         return True

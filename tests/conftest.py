@@ -1,5 +1,7 @@
 """The fixtures of all tests.  A test that uses `app` runs once per database."""
 
+import atexit
+
 import pytest
 from flask import Flask, has_app_context
 from flask.testing import FlaskClient
@@ -7,8 +9,10 @@ from flask.testing import FlaskClient
 from app import create_app
 from app.data.base import Base, db
 from app.users import gate
+from app.web.events import Flood
+from app.web.logs import write_counts
 from config import TestingConfig
-from support import contract, secrets_in_logs
+from support import contract, events, secrets_in_logs
 from support.api import bearer, log_in, make_admin, migrated_app, refresh, sign_up, variant
 from support.databases import PRESENT, fresh_beside, fresh_database
 from support.things import PATH, Thing
@@ -56,6 +60,20 @@ def _no_secret_in_any_log():
     """No log line contains a password, token, CSRF value or key."""
     with secrets_in_logs.watching():
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_event_beside_the_list():
+    """docs/security.md lists every security event, with its members."""
+    with events.watching():
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_line_at_the_end():
+    """No application writes its counts at the end, when pytest has closed the output."""
+    yield
+    atexit.unregister(write_counts)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -147,6 +165,7 @@ def empty(database, tmp_path):
 @pytest.fixture
 def app(migrated, monkeypatch):
     """The application.  Restores its settings and empties its tables afterwards."""
+    migrated.extensions["event_flood"] = Flood()  # earlier tests do not count
     settings = dict(migrated.config)
     yield migrated
     migrated.config.clear()

@@ -42,7 +42,7 @@ from app.users.password_rules import resembles
 from app.users.passwords import hash_password
 from app.users.schemas import RESEMBLES
 from app.web.blueprint import Blueprint
-from app.web.errors import ApiError, Code, invalid
+from app.web.errors import ApiError, Code, concealed, invalid
 from app.web.fields import MessageSchema
 from app.web.logs import log_event
 from app.web.request import client_of_request
@@ -244,7 +244,7 @@ def delete_sessions(args: dict[str, bool]) -> dict[str, str]:
 def delete_session(session_id: UUID) -> dict[str, str]:
     """End one of your sessions."""
     if not write(delete(Session).where(Session.id == session_id, Session.user_id == caller.id)):
-        raise ApiError(Code.not_found)
+        raise concealed() if db.session.get(Session, session_id) else ApiError(Code.not_found)
     db.session.commit()
     log_event("session_ended", session_id=session_id)
     if session_id == caller.session_id:

@@ -3,7 +3,6 @@
 import uuid
 from collections.abc import Iterator
 from datetime import timedelta
-from logging import WARNING
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -24,7 +23,7 @@ from app.users.models import User, username_key
 from app.users.passwords import hash_password, hashing_slot, is_outdated, verify_password
 from app.users.schemas import UserSchema
 from app.web.errors import ApiError, Code
-from app.web.logs import log_event
+from app.web.events import name_hash
 from app.web.request import Client
 
 
@@ -74,7 +73,8 @@ def replace_password(caller: Caller, current: str, new: str, client: Client) -> 
         ApiError: as `verify_login` does.
     """
     with hashing_slot():  # one slot for both hashes
-        user = _verify(_find(_BY_ID, id=caller.id), caller.username, current, client)
+        account = _find(_BY_ID, id=caller.id)
+        user = _verify(account, username_key(caller.username), current, client, event="authn_password_change_fail")
         set_password(user, new)
     return user
 
@@ -107,15 +107,18 @@ def _find(statement: Select[*tuple[Any, ...]], **values: Any) -> Account | None:
     return Account(**rows[0]._asdict()) if rows else None
 
 
-def _verify(user: Account | None, name: str, password: str, client: Client) -> Account:
+def _verify(
+    user: Account | None, name: str, password: str, client: Client, *, event: str = "authn_login_fail"
+) -> Account:
     # Count by user id, so that a rename does not reset the counter.
     attempt = attempt_key(f"user {user.id}" if user else f"name {name}", client.ip_address)
     with counted_attempt(attempt, user.id if user else None):
         is_correct = verify_password(user.password_hash if user else None, password)
     if user is None or not is_correct or not user.is_active:
-        log_event("authn_login_fail", level=WARNING, user_id=user.id if user else None)
         prune_some()
-        raise ApiError(Code.invalid_credentials)
+        who = {"user_id": user.id} if user else {"name_hash": name_hash(name)}
+        reason = "unknown" if user is None else "inactive" if is_correct else "wrong_password"
+        raise ApiError(Code.invalid_credentials, event={"event": event, "reason": reason, **who})
     forget_failures(attempt)
     if is_outdated(user.password_hash):
         _renew_hash(user, password)

@@ -25,6 +25,7 @@ from sqlalchemy import event
 
 from app.data.base import db
 from app.users.gate import Gate, load_changed
+from app.web.events import REFUSED
 from app.web.logs import event_logged
 from app.web.typing import StartResponse, WSGIApplication, WSGIEnvironment
 
@@ -38,7 +39,12 @@ NO_ROUTE = "none"
 # database ends a statement after five.
 BUCKETS = (0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 
-LOGINS = {"authn_login_success": "success", "authn_login_fail": "wrong", "authn_login_lock": "locked"}
+LOGINS = {
+    "authn_login_success": "success",
+    "authn_login_fail": "wrong",
+    "authn_password_change_fail": "wrong",
+    "authn_login_lock": "locked",
+}
 
 
 class _AllWorkers(Collector):
@@ -64,6 +70,7 @@ class Metrics:
         self.seconds = Histogram("request_seconds", "Seconds per request.", ["route"], buckets=BUCKETS, **own)
         self.logins = Counter("logins", "Logins, by outcome.", ["outcome"], **own)
         self.refreshes = Counter("refreshes", "Refreshes, by outcome.", ["outcome"], **own)
+        self.events = Counter("security_events", "Security events, also those that are not written.", ["event"], **own)
         self.running = self._gauge("hashes_running", "Passwords being hashed.")
         self.waiting = self._gauge("hashes_waiting", "Passwords waiting to be hashed.")
         self.room = self._gauge("hashes_limit", "Limit of passwords hashed or waiting.")
@@ -74,6 +81,8 @@ class Metrics:
             self.logins.labels(outcome)
         for outcome in ("rotated", "resent", "reused"):
             self.refreshes.labels(outcome)
+        for name in REFUSED:
+            self.events.labels(name)
 
     def _gauge(self, name: str, text: str) -> Gauge:
         return Gauge(name, text, namespace=NAMESPACE, registry=self.registry, multiprocess_mode="livesum")
@@ -91,7 +100,8 @@ class Metrics:
         return response
 
     def count_event(self, _app: Flask, *, event: str, how: str | None = None, **_details: Any) -> None:
-        """Count logins and refreshes by their security events."""
+        """Count the events; logins and refreshes also by outcome."""
+        self.events.labels(event).inc()
         if event in LOGINS:
             self.logins.labels(LOGINS[event]).inc()
         elif event == "session_renewed":

@@ -89,7 +89,7 @@ def authenticate(*, refresh: bool = False, optional: bool = False) -> None:
     if token.is_refresh is not refresh:
         raise ApiError(Code.invalid_token)
     if not find_caller(token):
-        raise ApiError(Code.token_revoked)
+        raise ApiError(Code.token_revoked, event=token.event_members)
     g._jwt_extended_jwt = dict(token.claims)  # noqa: SLF001 -- where the library's `get_jwt()` looks
     check_csrf(token.csrf)
 

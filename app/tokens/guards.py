@@ -5,7 +5,6 @@ Put one in line 2 of the view.  A guard enforces its rule and documents it in th
 
 from collections.abc import Callable
 from functools import wraps
-from logging import WARNING
 from typing import Any
 
 from flask import current_app, g
@@ -15,7 +14,6 @@ from jwt import PyJWTError
 from app.tokens.caller import authenticate, caller, is_anonymous
 from app.web.blueprint import Blueprint
 from app.web.errors import ApiError, Code
-from app.web.logs import log_event
 from app.web.openapi import Token
 from app.web.typing import View
 
@@ -73,7 +71,6 @@ def _check_fresh_admin() -> None:
 
 def _require_admin() -> None:
     if not caller.may_administer:
-        log_event("authz_fail", level=WARNING)
         raise ApiError(Code.admin_required)
 
 
@@ -118,6 +115,7 @@ def switched_on(setting: str) -> Callable[[View], View]:
 
     def check() -> None:
         if not current_app.config[setting]:
-            raise ApiError(Code.forbidden, f"The setting {setting} switches this off.")
+            off = {"reason": "switched_off", "setting": setting}
+            raise ApiError(Code.forbidden, f"The setting {setting} switches this off.", event=off)
 
     return _guard(check, Code.forbidden)

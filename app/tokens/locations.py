@@ -3,7 +3,6 @@
 import hashlib
 import hmac
 from collections.abc import Mapping
-from logging import WARNING
 from typing import Any, NamedTuple, cast
 from uuid import UUID
 
@@ -11,7 +10,6 @@ from flask import Flask, Response, after_this_request, current_app, g, request
 from werkzeug.datastructures import MultiDict
 
 from app.web.errors import ApiError, Code
-from app.web.logs import log_event
 from app.web.request import CSRF_HEADER, SAFE_METHODS, read_body, read_json
 
 QUERY_NAME = "jwt"
@@ -154,7 +152,6 @@ def check_csrf(claim: Any) -> None:
     sent = request.headers.get(CSRF_HEADER, "").encode()
     cross_site = request.headers.get("Sec-Fetch-Site") == "cross-site"
     if cross_site or not isinstance(claim, str) or not hmac.compare_digest(sent, claim.encode()):
-        log_event("csrf_failed", level=WARNING)
         raise ApiError(Code.csrf_failed)
 
 
@@ -165,7 +162,8 @@ def require_cookies() -> None:
         ApiError: 403 `forbidden`.
     """
     if "cookies" not in _locations().accepted:
-        raise ApiError(Code.forbidden, "The setting JWT_TOKEN_LOCATION does not allow cookies.")
+        off = {"reason": "switched_off", "setting": "JWT_TOKEN_LOCATION"}
+        raise ApiError(Code.forbidden, "The setting JWT_TOKEN_LOCATION does not allow cookies.", event=off)
 
 
 def set_cookies(tokens: Mapping[str, tuple[str, str, int]]) -> None:

@@ -36,6 +36,11 @@ class VerifiedToken(NamedTuple):
     csrf: str | None
     claims: Mapping[str, Any]
 
+    @property
+    def event_members(self) -> dict[str, Any]:
+        """Whose token it is, for the security event of its refusal."""
+        return {"user_id": self.user_id, "session_id": self.session_id}
+
 
 def verify(text: str) -> VerifiedToken:
     """Verify a token, or return the cached result.
@@ -53,7 +58,7 @@ def verify(text: str) -> VerifiedToken:
         token = _verify(text)
         _keep(known, text, token)
     elif token.expires <= time.time() - current_app.config["JWT_LEEWAY"]:
-        raise ApiError(Code.token_expired)
+        raise ApiError(Code.token_expired, event=token.event_members)
     return token
 
 
@@ -82,8 +87,8 @@ def _verify(text: str) -> VerifiedToken:
             audience=config["JWT_AUDIENCE"],
             leeway=config["JWT_LEEWAY"],
         )
-    except ExpiredSignatureError:
-        raise ApiError(Code.token_expired) from None
+    except ExpiredSignatureError:  # after the signature has been verified
+        raise ApiError(Code.token_expired, event=read_claims(claims).event_members) from None
     except PyJWTError:
         raise ApiError(Code.invalid_token) from None
     return read_claims(claims)

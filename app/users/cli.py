@@ -125,3 +125,5 @@ def _change(name: str, **changes: bool) -> None:
         end_sessions(user.id)
     db.session.commit()
     log_event("authz_change", user_id=user.id, by="command line", **changes)
+    if not user.is_active:
+        log_event("session_ended", user_id=user.id, by="command line", sessions="all")

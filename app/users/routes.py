@@ -16,6 +16,7 @@ from app.users.service import is_password, keep_an_admin, lock_admins
 from app.web.blueprint import Blueprint
 from app.web.errors import ApiError, Code, invalid
 from app.web.etags import conditional, refuse_mismatch, require_match
+from app.web.events import name_hash
 from app.web.fields import MessageSchema
 from app.web.logs import log_event
 from app.web.pages import PAGE_HEADERS, Listing
@@ -82,6 +83,7 @@ def get_me() -> Any:
 def update_me(changes: dict[str, Any]) -> User:
     """Change your user name."""
     user = get_user_or_404(caller.id)
+    before = user.username
     if changes.get("username", user.username) != user.username:
         refuse_mismatch(_USER, user)  # before the hash: a request that changes nothing must not test passwords
         if is_password(caller.id, changes["username"], request.remote_addr):
@@ -92,6 +94,8 @@ def update_me(changes: dict[str, Any]) -> User:
         setattr(user, name, value)
     with unique_or(ApiError(Code.username_taken)):
         db.session.commit()
+    if user.username != before:
+        log_event("user_updated", changed=["username"], name_hash=name_hash(username_key(before)))
     return user
 
 

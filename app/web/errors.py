@@ -6,18 +6,20 @@ Only a 422 has `errors`, by location and field. A field
 within another has its path: `user.username`, `tags.0`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
 
-from flask import Flask, Response, current_app, g, jsonify
+from flask import Flask, Response, current_app, g, jsonify, request
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.orm.exc import StaleDataError
 from werkzeug.exceptions import HTTPException
 
 from app.data.errors import is_broken_reference, is_unavailable
 from app.web.codes import Code as Code
+from app.web.events import CONCEALED, REFUSALS
+from app.web.logs import log_event
 
 RETRY_AFTER = "1"  # seconds
 MAX_ERRORS = 20  # fields named in one answer, so that it stays short
@@ -51,17 +53,36 @@ class ApiError(Exception):
         *,
         errors: dict[str, Any] | None = None,
         headers: dict[str, str] | None = None,
+        event: Mapping[str, Any] | None = None,
     ) -> None:
+        """Describe the error.
+
+        Args:
+            code: of the table.
+            message: instead of the one in the table.
+            errors: of a 422, by location and field.
+            headers: of the response.
+            event: members of the security event, beside or instead of those in `events.REFUSALS`.
+        """
         super().__init__(code.name)
         self.code = code
         self.message = message or code.message
         self.errors = errors
         self.headers = headers or {}
+        self.event = event or {}
 
 
 def invalid(location: str, field: str, message: str) -> ApiError:
     """A 422 about one field, for checks that no schema can make."""
     return ApiError(Code.validation_failed, errors={location: {field: [message]}})
+
+
+def concealed() -> ApiError:
+    """A 404 for another user's object.
+
+    The client does not learn that the object exists, but the log tells it.
+    """
+    return ApiError(Code.not_found, event=CONCEALED)
 
 
 def error_body(error: str, message: str, status: int, request_id: str) -> dict[str, Any]:
@@ -72,8 +93,10 @@ def error_body(error: str, message: str, status: int, request_id: str) -> dict[s
 def error_response(error: ApiError) -> Response:
     """The response to an `ApiError`.
 
-    A 401 has a challenge (RFC 9110 section 11.6.1).
+    A 401 has a challenge (RFC 9110 section 11.6.1). A refusal of authorization is a security event, so that
+    no view has to log it.
     """
+    _log_refusal(error)
     body = error_body(error.code.name, error.message, error.code.status, g.request_id)
     if error.errors is not None:
         body["errors"] = {location: _capped(fields) for location, fields in error.errors.items()}
@@ -85,6 +108,16 @@ def error_response(error: ApiError) -> Response:
     if error.code.status == HTTPStatus.SERVICE_UNAVAILABLE:
         response.headers.setdefault("Retry-After", RETRY_AFTER)
     return response
+
+
+def _log_refusal(error: ApiError) -> None:
+    """Log the event of a refusal.
+
+    Not if the code that raised it has logged one in this request, because that code knows more.
+    """
+    event = {**REFUSALS.get(error.code, {}), **error.event}
+    if event and not g.get("refusal_logged"):
+        log_event(**event, method=request.method, route=request.url_rule and request.url_rule.rule)
 
 
 def _challenge(code: Code) -> str:

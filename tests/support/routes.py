@@ -2,6 +2,7 @@
 
 POLICY, by method and path: the body, then the response to each of CALLERS.  The body may be a function of the client
 and the user.
+EVENTS, by method and path: the security events of a success, where there are some.
 STATEMENTS, by method and path: how many statements a success sends.
 PATHS, by argument: a function of the client and the user that creates the object and returns the value.
 """
@@ -22,7 +23,7 @@ FEATURES = Path(__file__).parents[1] / "features"
 def tables(name: str) -> dict[Any, Any]:
     """The rows of that name of all features."""
     found = [run_path(str(path)).get(name, {}) for path in sorted(FEATURES.glob("*/routes.py"))]
-    return {route: row for table in (*found, getattr(things, name)) for route, row in table.items()}
+    return {route: row for table in (*found, getattr(things, name, {})) for route, row in table.items()}
 
 
 # `user` owns the session, the account and the objects of the paths.

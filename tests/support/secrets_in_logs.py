@@ -1,5 +1,6 @@
 """Check that no line that the suite logs contains a secret."""
 
+import json
 import logging
 import re
 from collections.abc import Iterator
@@ -62,6 +63,7 @@ def assert_none_of(used: set[str]) -> None:
     text = "\n".join(LOGS)
     assert TOKEN.search(text) is None, "a token is in the log"
     used = {secret for secret in used if len(secret) >= MIN_LENGTH and not PLAIN.fullmatch(secret)}
+    used |= {json.dumps(secret)[1:-1] for secret in used}  # as a line of JSON has it
     shown = used & set(WORD.findall(text)) | {s for s in used if not WORD.fullmatch(s) and s in text}
     lines = [line for line in LOGS if any(secret in line for secret in shown)]
     assert not shown, f"{sorted(shown)} in {lines[:3]}"

@@ -23,6 +23,19 @@ POLICY = {
     ("DELETE", f"{API}/auth/sessions/<uuid:session_id>"): (None, "who", "200", "404", "404", "bad", "dead", "200"),
 }
 
+EVENTS = {
+    ("POST", f"{API}/auth/register"): ["user_created"],
+    ("POST", f"{API}/auth/login"): ["authn_login_success"],
+    ("POST", f"{API}/auth/fresh-login"): ["authn_login_success"],
+    ("POST", f"{API}/auth/refresh"): ["session_renewed"],
+    ("POST", f"{API}/auth/logout"): ["session_ended"],
+    ("POST", f"{API}/auth/logout/access"): ["authn_token_revoked"],
+    ("POST", f"{API}/auth/logout/refresh"): ["authn_token_revoked"],
+    ("PUT", f"{API}/auth/password"): ["authn_password_change"],
+    ("DELETE", f"{API}/auth/sessions"): ["session_ended"],
+    ("DELETE", f"{API}/auth/sessions/<uuid:session_id>"): ["session_ended"],
+}
+
 STATEMENTS = {
     ("POST", f"{API}/auth/register"): 3,
     ("POST", f"{API}/auth/login"): 5,

@@ -1,15 +1,20 @@
 """Security events in the log: one line each, without secrets."""
 
+import hashlib
 import json
 import logging
 from datetime import timedelta
 
 import pytest
 import time_machine
+from sqlalchemy import update
 
+from app.data.base import db
 from app.data.types import utcnow
+from app.users.models import User
+from app.web.events import Flood, name_hash
 from support import secrets_in_logs
-from support.api import API, PASSWORD, bearer, claims, log_in, refresh, sign_up, taken_lines
+from support.api import API, PASSWORD, bearer, claims, error, log_in, me, refresh, sign_up, taken_lines
 
 
 @pytest.fixture
@@ -20,6 +25,12 @@ def events(caplog):
 
 def names(lines):
     return [line["event"] for line in lines]
+
+
+def change_row(app, user_id, **values):
+    with app.app_context():
+        db.session.execute(update(User).where(User.id == user_id).values(**values))
+        db.session.commit()
 
 
 class TestEvents:
@@ -40,18 +51,79 @@ class TestEvents:
         assert line["ip_address"] == "192.0.2.1"
         assert line["level"] == "INFO"
 
-    def test_failures(self, client, user, events):
-        """A failed login has the account's id or null, and never the typed text."""
+    def test_failures(self, app, client, user, events):
+        """A failed login has the account's id and the reason, and never the typed text."""
         events()
-        for username in ("grace", "hunter2hunter2", *["grace"] * 5):
-            client.post(f"{API}/auth/login", json={"username": username, "password": "wrong password"})
+        client.post(f"{API}/auth/login", json={"username": "grace", "password": "wrong password"})
+        change_row(app, user.id, is_active=False)
+        app.extensions["event_flood"] = Flood()
+        client.post(f"{API}/auth/login", json={"username": "grace", "password": PASSWORD})
 
         lines = events()
-        assert names(lines) == ["authn_login_fail"] * 6 + ["authn_login_lock"]
-        assert [line["user_id"] for line in lines[:2]] == [user.id, None]
+        assert names(lines) == ["authn_login_fail"] * 2
+        assert [line["reason"] for line in lines] == ["wrong_password", "inactive"]
+        assert {line["user_id"] for line in lines} == {user.id}
         assert {line["level"] for line in lines} == {"WARNING"}
-        assert "hunter2" not in json.dumps(lines)
+        assert "name_hash" not in lines[0]
         assert "wrong password" not in json.dumps(lines)
+
+    def test_unknown_names(self, another, client, user, events):
+        """Failures of unknown names have an HMAC that shows equal names on every machine, and no name."""
+        events()
+        for client_of, username in ((client, "hunter2hunter2"), (another().test_client(), "HUNTER2hunter2")):
+            client_of.post(f"{API}/auth/login", json={"username": username, "password": "wrong password"})
+        client.post(f"{API}/auth/login", json={"username": "hunter3hunter3", "password": "wrong password"})
+
+        lines = events()
+        assert {(line["event"], line["reason"], line["user_id"]) for line in lines} == {
+            ("authn_login_fail", "unknown", None)
+        }
+        first, same, other = (line["name_hash"] for line in lines)
+        assert first == same != other
+        assert "hunter" not in json.dumps(lines).lower()
+
+    def test_the_hash_needs_the_secret(self, another):
+        """Without the secret nobody can find a name by hashing the names that there are."""
+        apps = another(), another(JWT_SECRET_KEY="another-secret-k3y-of-this-test")
+        hashes = set()
+        for app in apps:
+            with app.app_context():
+                hashes.add(name_hash("hunter2"))
+
+        assert len(hashes) == 2
+        assert hashlib.sha256(b"hunter2").hexdigest()[:16] not in hashes
+
+    def test_a_refused_password_change(self, client, user, events):
+        """A wrong current password is an event of its own."""
+        events()
+        body = {"current_password": "wrong password", "new_password": "another long one"}
+        client.put(f"{API}/auth/password", json=body, headers=user.headers)
+
+        [line] = events()
+        assert (line["event"], line["reason"]) == ("authn_password_change_fail", "wrong_password")
+        assert (line["method"], line["route"]) == ("PUT", f"{API}/auth/password")
+
+    def test_a_lock_out(self, client, user, events):
+        """A login past the limit is an event, without another one for the same answer."""
+        for _ in range(5):
+            client.post(f"{API}/auth/login", json={"username": "grace", "password": "wrong password"})
+        events()
+        client.post(f"{API}/auth/login", json={"username": "grace", "password": "wrong password"})
+
+        [line] = events()
+        assert (line["event"], line["level"], line["user_id"]) == ("authn_login_lock", "WARNING", user.id)
+
+    def test_a_rename(self, client, user, events):
+        """A change of the name has the hash that failed logins with the former name will have."""
+        events()
+        client.patch(f"{API}/users/me", json={"username": "hopper"}, headers=user.headers)
+        client.patch(f"{API}/users/me", json={"username": "hopper"}, headers=user.headers)
+        client.post(f"{API}/auth/login", json={"username": "grace", "password": "wrong password"})
+
+        renamed, failed = events()
+        assert (renamed["event"], renamed["user_id"], renamed["changed"]) == ("user_updated", user.id, ["username"])
+        assert renamed["name_hash"] == failed["name_hash"]
+        assert "grace" not in json.dumps([renamed, failed])
 
     def test_a_reused_token(self, client, user, events):
         """A reuse is a warning with the user and the session."""
@@ -73,13 +145,14 @@ class TestEvents:
             ("DELETE", "auth/sessions/{sid}", "session_ended"),
             ("DELETE", "users/me", "user_deleted"),
             ("GET", "users", "authz_fail"),
+            ("GET", "users/{other}", "authz_fail"),
         ],
     )
-    def test_actions_of_a_user(self, client, user, events, method, path, event):
+    def test_actions_of_a_user(self, client, user, other, events, method, path, event):
         """Each action is an event with the user and the session."""
         sid = claims(user.access_token)["sid"]
         events()
-        client.open(f"{API}/{path.format(sid=sid)}", method=method, headers=user.headers)
+        client.open(f"{API}/{path.format(sid=sid, other=other.id)}", method=method, headers=user.headers)
 
         [line] = events()
         assert (line["event"], line["user_id"], line["session_id"]) == (event, user.id, sid)
@@ -121,6 +194,62 @@ class TestEvents:
 
         [line] = events()
         assert (line["event"], line["user_id"], line["by"]) == ("authz_change", user.id, "command line")
+
+    def test_a_deactivation_by_an_operator(self, runner, user, events):
+        """The command is also an event for the sessions it ends."""
+        events()
+        runner.invoke(args=["users", "deactivate", "grace"])
+
+        changed, ended = events()
+        assert (changed["event"], changed["is_active"]) == ("authz_change", False)
+        assert (ended["event"], ended["sessions"], ended["by"]) == ("session_ended", "all", "command line")
+
+    def test_another_users_session(self, client, user, other, events):
+        """The 404 for another user's session is an event, and that for an unknown one is none."""
+        events()
+        for session_id in (claims(other.access_token)["sid"], "00000000-0000-4000-8000-000000000000"):
+            response = client.delete(f"{API}/auth/sessions/{session_id}", headers=user.headers)
+            assert error(response) == (404, "not_found")
+
+        [line] = events()
+        assert (line["event"], line["reason"], line["user_id"]) == ("authz_fail", "not_found", user.id)
+
+    def test_a_dead_token(self, client, user, events):
+        """The event of an expired token, or of one whose session has ended, has its user and session."""
+        sid = claims(user.access_token)["sid"]
+        events()
+        with time_machine.travel(utcnow() + timedelta(hours=1)):
+            me(client, user.access_token)
+        client.post(f"{API}/auth/logout", headers=user.headers)
+        me(client, user.access_token)
+
+        expired, _logout, ended = events()
+        assert (expired["event"], expired["level"]) == ("authn_token_expired", "INFO")
+        assert (ended["event"], ended["level"]) == ("session_use_after_expire", "WARNING")
+        assert {(line["user_id"], line["session_id"]) for line in (expired, ended)} == {(user.id, sid)}
+
+    def test_a_dead_token_that_does_not_count(self, client, user, events):
+        """A fresh login ignores a dead token, so that its refusal is no event."""
+        client.post(f"{API}/auth/logout", headers=user.headers)
+        events()
+        credentials = {"username": "grace", "password": PASSWORD}
+        client.post(f"{API}/auth/fresh-login", json=credentials, headers=user.headers)
+
+        assert names(events()) == ["authn_login_success"]
+
+    def test_a_feature_that_is_off(self, app, client, events):
+        """The refusal of a feature that is switched off names the setting."""
+        app.config["REGISTRATION_OPEN"] = False
+        client.post(f"{API}/auth/register", json={"username": "grace", "password": PASSWORD})
+
+        [line] = events()
+        assert (line["event"], line["reason"], line["setting"]) == ("authz_fail", "switched_off", "REGISTRATION_OPEN")
+
+    def test_no_token(self, client, events):
+        """A request without a token is no event, because every visitor sends some."""
+        client.get(f"{API}/users/me")
+
+        assert events() == []
 
     def test_a_single_session(self, app, client, user, events):
         """With SINGLE_SESSION a login is also an event for the sessions it ends."""

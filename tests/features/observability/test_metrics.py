@@ -20,7 +20,7 @@ from app.observability import metrics
 from app.users import gate
 from app.web.errors import ApiError
 from support import contract
-from support.api import API, PASSWORD, refresh, sign_up
+from support.api import API, PASSWORD, bearer, refresh, sign_up
 from support.exposition import read
 
 ROOT = Path(__file__).parents[3]
@@ -96,6 +96,14 @@ class TestOutcomes:
 
         outcomes = ("rotated", "resent", "reused")
         assert [value("refreshes_total", outcome=outcome) for outcome in outcomes] == [1, 1, 1]
+
+    def test_of_every_event(self, visitor, value):
+        """Every security event counts, also those that a flood leaves out of the log."""
+        assert value("security_events_total", event="authn_token_invalid") == 0
+        for _ in range(7):
+            visitor.get(f"{API}/users/me", headers=bearer("forged"))
+
+        assert value("security_events_total", event="authn_token_invalid") == 7
 
     def test_of_another_application_are_its_own(self, client, user, value):
         """An application does not count the events of another one in its process."""

@@ -16,6 +16,14 @@ POLICY = {
     ("DELETE", f"{API}/users/<int:user_id>"): (None, "who", "adm", "adm", "200", "bad", "dead", "adm"),
 }
 
+EVENTS = {
+    ("DELETE", f"{API}/users"): ["users_deleted"],
+    ("PATCH", f"{API}/users/me"): ["user_updated"],
+    ("DELETE", f"{API}/users/me"): ["user_deleted"],
+    ("PATCH", f"{API}/users/<int:user_id>"): ["authz_change"],
+    ("DELETE", f"{API}/users/<int:user_id>"): ["user_deleted"],
+}
+
 STATEMENTS = {
     ("GET", f"{API}/users"): 2,
     ("DELETE", f"{API}/users"): 4,
