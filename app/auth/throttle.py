@@ -5,10 +5,12 @@ changes the rows in the order of their keys, so that two requests cannot wait fo
 """
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
+from threading import Lock
 from typing import Any, cast
 
 from sqlalchemy import (
@@ -87,7 +89,7 @@ def reserve(*counters: Counter) -> None:
     if not limited:
         return
     now = _seconds()
-    with db.engine.begin() as connection:  # the error below rolls it back
+    with _transaction() as connection:  # the error below rolls it back
         found = _count(connection, limited, now)
         waits = [
             counter.retry_after or max(1, resets_at - now)
@@ -104,7 +106,7 @@ def settle(*, given_back: Iterable[Counter], cleared: Iterable[Counter] = ()) ->
     rows = [_row(counter, attempts=1, resets_at=0, expires_at=0) for counter in given_back if counter.limit]
     rows += [_row(counter, attempts=0, resets_at=0, expires_at=0) for counter in cleared if counter.limit]
     if rows:
-        with db.engine.begin() as connection:
+        with _transaction() as connection:
             dialect = connection.dialect
             connection.execute(_settling(dialect.name, returns=dialect.insert_returning), _in_order(rows))
             connection.execute(_DELETE_ENDED, {"keys": [row["key"] for row in rows]})  # already locked, in order
@@ -113,7 +115,7 @@ def settle(*, given_back: Iterable[Counter], cleared: Iterable[Counter] = ()) ->
 def delete_counters(who: str) -> None:
     """Delete all counters of an account or a network, in a transaction of its own."""
     begin = _digest(who)
-    with db.engine.begin() as connection:
+    with _transaction() as connection:
         connection.execute(delete(_table).where(_c.key >= begin, _c.key < f"{begin}g"))  # digits sort before `g`
 
 
@@ -122,6 +124,20 @@ _c = _table.c
 _IS_OURS = _c.key.in_(bindparam("keys", expanding=True))
 _DELETE_ENDED = delete(_table).where(_IS_OURS, _c.resets_at == 0)
 _FOUND = select(_c.key, _c.attempts, _c.resets_at).where(_IS_OURS)
+
+
+_sqlite_turn = Lock()
+
+
+@contextmanager
+def _transaction() -> Iterator[Connection]:
+    """A transaction of its own.
+
+    SQLite has no queue of writers: each looks for the lock again and again, and sleeps longer each time. So only one
+    thread of the process waits for it, or a flood would keep others waiting for seconds.
+    """
+    with _sqlite_turn if db.engine.dialect.name == "sqlite" else nullcontext(), db.engine.begin() as connection:
+        yield connection
 
 
 def _seconds() -> int:
