@@ -86,9 +86,17 @@ class Config:
     SINGLE_SESSION: bool = False
     # Anybody may register.  If off, only `flask users create` makes accounts.
     REGISTRATION_OPEN: bool = True
-    # Allowed failed logins for one account and address, and the seconds until the count resets.
+    # Allowed failed logins for one account from one network (an IPv4 address or an IPv6 /64), and the seconds until
+    # the count resets.  Each further window within a day is twice as long.
     LOGIN_ATTEMPTS: Annotated[int, Range(min=1, max=100)] = 5
     LOGIN_WINDOW: Annotated[int, Range(min=1, max=DAY)] = 300
+    # Allowed failed logins from one network in 300 seconds, over all accounts; 0: no limit.
+    LOGIN_ATTEMPTS_PER_NETWORK: Annotated[int, Range(min=0, max=1_000_000)] = 100
+    # Allowed consecutive failed logins for one account from anywhere; 0: no limit.  After them, only networks from
+    # which the account has a session may try.  NIST SP 800-63B-4 section 3.2.2 allows at most 100.
+    LOGIN_ATTEMPTS_PER_ACCOUNT: Annotated[int, Range(min=0, max=1_000_000)] = 100
+    # Allowed registrations, and as many refused ones, from one network in an hour; 0: no limit.
+    REGISTRATIONS_PER_NETWORK: Annotated[int, Range(min=0, max=1_000_000)] = 20
     # Enables DELETE /users.  Development and tests only.
     ALLOW_DELETE_ALL_USERS: bool = False
     # Characters, at least 8.  NIST SP 800-63B-4 requires 15 if the password is the only factor.

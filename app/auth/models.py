@@ -1,7 +1,7 @@
 import uuid
 from datetime import datetime, timedelta
 
-from sqlalchemy import ForeignKey, Index, String, Uuid
+from sqlalchemy import BigInteger, ForeignKey, Index, String, Uuid
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.data.base import Base
@@ -53,11 +53,17 @@ class RevokedToken(Base):
 
 
 class FailedLogin(Base):
-    """Failed and pending logins to one account from one network."""
+    """A counter of failed and pending attempts: logins, registrations or new names.
+
+    The times of the window are seconds since 1970, because each database adds an interval to a time differently.
+    """
 
     __tablename__ = "failed_logins"
     __table_args__ = (Index(None, "expires_at"), Base.__table_args__)
 
     key: Mapped[str] = mapped_column(String(64), primary_key=True)
     attempts: Mapped[int]
+    window_seconds: Mapped[int] = mapped_column(server_default="0")
+    growth: Mapped[int] = mapped_column(server_default="0")
+    resets_at: Mapped[int] = mapped_column(BigInteger, server_default="0")
     expires_at: Mapped[datetime] = mapped_column(UTCDateTime, info={"kept_for": timedelta(0)})

@@ -2,9 +2,10 @@ from logging import DEBUG, WARNING
 from typing import Any
 from uuid import UUID
 
-from flask import current_app
+from flask import current_app, request
 from sqlalchemy import delete, select
 
+from app.auth.limits import bad_names_counted, counted_registration, refused_registrations
 from app.auth.models import Session
 from app.auth.renewal import exchange_refresh_token, stop_renewal
 from app.auth.schemas import (
@@ -39,7 +40,7 @@ from app.tokens.issuing import Grant, issue_tokens
 from app.tokens.locations import came_by_cookie, clear_cookies, expire_cookies, require_cookies
 from app.users.models import User
 from app.users.password_rules import resembles
-from app.users.passwords import hash_password
+from app.users.passwords import hash_password, hashing_slot
 from app.users.schemas import RESEMBLES
 from app.web.blueprint import Blueprint
 from app.web.errors import ApiError, Code, concealed, invalid
@@ -62,19 +63,22 @@ def _into_cookies(args: dict[str, bool]) -> bool:
 
 @blp.post("/register")
 @switched_on("REGISTRATION_OPEN")
+@bad_names_counted(lambda: refused_registrations(request.remote_addr))
 @blp.arguments(RegistrationSchema)
 @blp.arguments(CookieArgs, location="query")
 @blp.response(201, LoginSchema)
-@blp.fails(Code.username_taken, Code.overloaded, Code.database_unavailable)
+@blp.fails(Code.username_taken, Code.too_many_attempts, Code.overloaded, Code.database_unavailable)
 def register(registration: dict[str, Any], args: dict[str, bool]) -> dict[str, Any]:
     """Create an account, and log it in."""
     by_cookie = _into_cookies(args)
-    user = User(password_hash=hash_password(registration.pop("password")), **registration)
-    db.session.add(user)
-    with unique_or(ApiError(Code.username_taken)):
-        db.session.flush()
-    grant = start_login(user, client_of_request())
-    db.session.commit()
+    client = client_of_request()
+    with hashing_slot(), counted_registration(client.ip_address):  # the slot first, because a refusal there is cheaper
+        user = User(password_hash=hash_password(registration.pop("password")), **registration)
+        db.session.add(user)
+        with unique_or(ApiError(Code.username_taken)):
+            db.session.flush()
+        grant = start_login(user, client)
+        db.session.commit()
     prune_some()
     log_event("user_created", user_id=user.id, session_id=grant.session_id)
     return issue_tokens(user, grant, fresh=True, by_cookie=by_cookie) | {"user": user}

@@ -10,8 +10,8 @@ from flask import current_app
 from sqlalchemy import Select, Table, bindparam, delete, insert, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
+from app.auth.limits import counted_attempt, forget_failures, login_counters
 from app.auth.models import IP_ADDRESS_LENGTH, USER_AGENT_LENGTH, RevokedToken, Session
-from app.auth.throttle import attempt_key, counted_attempt, forget_failures
 from app.data.base import db
 from app.data.errors import unique_or
 from app.data.expiry import prune_some
@@ -110,16 +110,15 @@ def _find(statement: Select[*tuple[Any, ...]], **values: Any) -> Account | None:
 def _verify(
     user: Account | None, name: str, password: str, client: Client, *, event: str = "authn_login_fail"
 ) -> Account:
-    # Count by user id, so that a rename does not reset the counter.
-    attempt = attempt_key(f"user {user.id}" if user else f"name {name}", client.ip_address)
-    with counted_attempt(attempt, user.id if user else None):
+    counters = login_counters(user.id if user else None, name, client.ip_address)
+    with counted_attempt(counters):
         is_correct = verify_password(user.password_hash if user else None, password)
     if user is None or not is_correct or not user.is_active:
         prune_some()
         who = {"user_id": user.id} if user else {"name_hash": name_hash(name)}
         reason = "unknown" if user is None else "inactive" if is_correct else "wrong_password"
         raise ApiError(Code.invalid_credentials, event={"event": event, "reason": reason, **who})
-    forget_failures(attempt)
+    forget_failures(counters)
     if is_outdated(user.password_hash):
         _renew_hash(user, password)
     return user

@@ -4,6 +4,7 @@ import click
 from marshmallow import ValidationError
 from sqlalchemy import select
 
+from app.auth.limits import unlock
 from app.auth.service import end_sessions
 from app.data.base import db
 from app.data.errors import unique_or
@@ -96,6 +97,16 @@ def deactivate(name: str) -> None:
     click.echo(f"{name} is deactivated, and all their sessions have ended.")
 
 
+@users_cli.command("unlock")
+@_name
+def unlock_user(name: str) -> None:
+    """Reset the limits of NAME: failed logins and changes of the name."""
+    user = _find_or_fail(name)
+    unlock(user.id)
+    log_event("authn_login_unlock", user_id=user.id, by="command line")
+    click.echo(f"{name} may try to log in again.")
+
+
 @users_cli.command("list")
 def list_users() -> None:
     """List the users: id, name, admin, inactive."""
@@ -113,10 +124,15 @@ def _find(name: str) -> User | None:
     return db.session.scalar(select(User).where(User.username_key == key))
 
 
-def _change(name: str, **changes: bool) -> None:
+def _find_or_fail(name: str) -> User:
     user = _find(name)
     if user is None:
         raise click.ClickException(f"There is no user {name}. See `flask users list`.")
+    return user
+
+
+def _change(name: str, **changes: bool) -> None:
+    user = _find_or_fail(name)
     if False in changes.values():
         keep_an_admin(lock_admins(), without=user.id)
     for attribute, value in changes.items():

@@ -1,14 +1,15 @@
-"""Limits concurrent password hashing, its queue and the waiting time."""
+"""Limits concurrent password hashing, and the share of each network."""
 
 import os
 import sys
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as WaitTimeoutError
 from contextlib import contextmanager, suppress
 from functools import partial
-from typing import ParamSpec, TypeVar
+from typing import Any, Generic, ParamSpec, TypeVar
 
 from blinker import Namespace
 
@@ -16,8 +17,10 @@ from app.web.errors import ApiError, Code
 
 Result = TypeVar("Result")
 Params = ParamSpec("Params")
+Job = TypeVar("Job")
 
 WAIT = 1.0  # seconds for a turn
+SHARES = 4  # a network may take a quarter of the room, at least one place
 # The priority of the hashing threads: other requests go first.  Niceness only matters within one cgroup, so other
 # containers are not affected.
 NICENESS = 19
@@ -31,10 +34,62 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
+class FairQueue(Generic[Job]):
+    """The jobs that wait and run.
+
+    Each network has a share of the room.  Safe to use from several threads.
+
+    Args:
+        room: jobs that wait or run.
+    """
+
+    def __init__(self, room: int) -> None:
+        self._room = room
+        self._share = max(1, room // SHARES)
+        self._lock = threading.Lock()
+        self._inside: Counter[str] = Counter()
+        self._waiting: list[tuple[str, Job]] = []
+        self._served_at: dict[str, int] = {}  # the turn at which each network was last served
+        self._turn = 0
+
+    def enter(self, network: str) -> bool:
+        """Reserve room for a job of this network.
+
+        False if the queue, or the network's share of it, is full.
+        """
+        with self._lock:
+            if self._inside.total() >= self._room or self._inside[network] >= self._share:
+                return False
+            self._inside[network] += 1
+            return True
+
+    def leave(self, network: str) -> None:
+        """Free the room.  A network without jobs is forgotten."""
+        with self._lock:
+            self._inside[network] -= 1
+            if not self._inside[network]:
+                del self._inside[network]
+                self._served_at.pop(network, None)
+
+    def put(self, network: str, job: Job) -> None:
+        with self._lock:
+            self._waiting.append((network, job))
+
+    def get(self) -> Job:
+        """The oldest job of the network that has waited longest to be served.  A new network goes first."""
+        with self._lock:
+            first = min(self._waiting, key=lambda waiting: self._served_at.get(waiting[0], 0))
+            self._waiting.remove(first)
+            network, job = first
+            self._turn += 1
+            self._served_at[network] = self._turn
+            return job
+
+
 class Gate:
     """Runs costly jobs on a few threads of its own.
 
-    A flood of jobs therefore blocks nothing else.
+    So a flood of them blocks nothing else.
 
     Args:
         slots: jobs that run at once.
@@ -43,40 +98,45 @@ class Gate:
 
     def __init__(self, slots: int, queue: int) -> None:
         self.room = slots + queue
-        self._room = threading.BoundedSemaphore(slots + queue)
+        self._queue: FairQueue[tuple[Future[Any], Callable[[], Any]]] = FairQueue(self.room)
         self._pool = ThreadPoolExecutor(slots, thread_name_prefix="hash", initializer=_lower_priority)
         self._mine = threading.local()
 
     @contextmanager
-    def slot(self) -> Iterator[None]:
+    def slot(self, network: str) -> Iterator[None]:
         """Reserve a slot for all jobs of the block.
 
         Call it before any other work on the request.
 
+        Args:
+            network: of the client.
+
         Raises:
-            ApiError: 503 `overloaded` if the queue is full.
+            ApiError: 503 `overloaded` if the queue, or the network's share of it, is full.
         """
         if getattr(self._mine, "has_slot", False):
             yield
             return
-        if not self._room.acquire(blocking=False):
+        if not self._queue.enter(network):
             raise ApiError(Code.overloaded)
         self._mine.has_slot = True
         try:
             yield
         finally:
             self._mine.has_slot = False
-            self._room.release()
+            self._queue.leave(network)
 
-    def run(self, job: Callable[Params, Result], *args: Params.args, **kwargs: Params.kwargs) -> Result:
+    def run(self, network: str, job: Callable[Params, Result], *args: Params.args, **kwargs: Params.kwargs) -> Result:
         """Run the job and return its result.
 
         Raises:
-            ApiError: 503 `overloaded` if the queue is full or the job does not start within `WAIT`.
+            ApiError: 503 `overloaded` if there is no slot, or the job does not start within `WAIT`.
         """
-        with self.slot():
+        with self.slot(network):
             load_changed.send(self, waiting=1, running=0)
-            future = self._pool.submit(self._run, partial(job, *args, **kwargs))
+            future: Future[Result] = Future()
+            self._queue.put(network, (future, partial(job, *args, **kwargs)))
+            self._pool.submit(self._run_next)
             try:
                 return future.result(WAIT)
             except WaitTimeoutError:
@@ -85,12 +145,23 @@ class Gate:
                     raise ApiError(Code.overloaded) from None
                 return future.result()  # it has started, so it ends soon
 
-    def _run(self, job: Callable[[], Result]) -> Result:
+    def _run_next(self) -> None:
+        """Run the job whose turn it is.
+
+        The pool calls this once for each job in the queue.
+        """
+        future, job = self._queue.get()
+        if not future.set_running_or_notify_cancel():
+            return
         load_changed.send(self, waiting=-1, running=1)
         try:
-            return job()
-        finally:
+            result = job()
+        except Exception as error:  # noqa: BLE001 -- the thread that waits raises it
             load_changed.send(self, waiting=0, running=-1)
+            future.set_exception(error)
+        else:
+            load_changed.send(self, waiting=0, running=-1)
+            future.set_result(result)
 
 
 def _lower_priority() -> None:

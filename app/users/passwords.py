@@ -6,10 +6,11 @@ from typing import NamedTuple, cast
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
-from flask import Flask, current_app
+from flask import Flask, current_app, has_request_context, request
 
 from app.data.text import TextTooLongError, normalized
 from app.users.gate import Gate, cores
+from app.web.networks import network_of
 
 MIN_PASSWORD_LENGTH = 8  # characters: the smallest value of the setting PASSWORD_MIN_LENGTH
 PASSWORD_LENGTH = 128  # characters, after NFKC; the cost of a hash does not grow with it
@@ -41,6 +42,11 @@ def _passwords() -> _Passwords:
     return cast("_Passwords", current_app.extensions["passwords"])
 
 
+def _network() -> str:
+    """The client's network.  Commands have none."""
+    return network_of(request.remote_addr) if has_request_context() else ""
+
+
 def normalize_password(password: str) -> str:
     """The password in NFKC (NIST SP 800-63B-4).
 
@@ -58,7 +64,7 @@ def hashing_slot() -> AbstractContextManager[None]:
     Raises:
         ApiError: 503 `overloaded`, where too many wait already.
     """
-    return _passwords().gate.slot()
+    return _passwords().gate.slot(_network())
 
 
 def hash_password(password: str) -> str:
@@ -68,7 +74,7 @@ def hash_password(password: str) -> str:
         ApiError: 503 `overloaded`, where too many are hashed already.
     """
     hasher, _dummy, gate = _passwords()
-    return gate.run(hasher.hash, normalize_password(password))
+    return gate.run(_network(), hasher.hash, normalize_password(password))
 
 
 def verify_password(password_hash: str | None, password: str) -> bool:
@@ -85,7 +91,7 @@ def verify_password(password_hash: str | None, password: str) -> bool:
     except TextTooLongError:
         password_hash, password = None, ""
     try:
-        gate.run(hasher.verify, password_hash or dummy, password)
+        gate.run(_network(), hasher.verify, password_hash or dummy, password)
     except (VerificationError, InvalidHashError):
         return False
     return password_hash is not None

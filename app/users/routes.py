@@ -1,8 +1,10 @@
+from contextlib import nullcontext
 from typing import Any
 
 from flask import request
 from sqlalchemy import bindparam, delete, select
 
+from app.auth.limits import bad_names_counted, counted_rename, refused_renames
 from app.auth.service import end_sessions
 from app.data.base import db
 from app.data.errors import unique_or
@@ -76,25 +78,28 @@ def get_me() -> Any:
 
 @blp.patch("/me")
 @login_required
+@bad_names_counted(lambda: refused_renames(caller.id))
 @blp.arguments(OwnChangesSchema)
 @conditional
 @blp.response(200, UserSchema)
 @blp.fails(Code.not_found, Code.username_taken, Code.overloaded, Code.too_many_attempts)
 def update_me(changes: dict[str, Any]) -> User:
     """Change your user name."""
-    user = get_user_or_404(caller.id)
-    before = user.username
-    if changes.get("username", user.username) != user.username:
-        refuse_mismatch(_USER, user)  # before the hash: a request that changes nothing must not test passwords
-        if is_password(caller.id, changes["username"], request.remote_addr):
-            raise invalid("json", "username", "This is your password. Choose another name.")
-        user = get_user_or_404(caller.id)  # the hash has given the connection back
-    require_match(_USER, user)
-    for name, value in changes.items():
-        setattr(user, name, value)
-    with unique_or(ApiError(Code.username_taken)):
-        db.session.commit()
-    if user.username != before:
+    before = caller.username
+    renames = changes.get("username", before) != before
+    with counted_rename(caller.id) if renames else nullcontext():
+        user = get_user_or_404(caller.id)
+        if renames:
+            refuse_mismatch(_USER, user)  # before the hash: a request that changes nothing must not test passwords
+            if is_password(caller.id, changes["username"], request.remote_addr):
+                raise invalid("json", "username", "This is your password. Choose another name.")
+            user = get_user_or_404(caller.id)  # the hash has given the connection back
+        require_match(_USER, user)
+        for name, value in changes.items():
+            setattr(user, name, value)
+        with unique_or(ApiError(Code.username_taken)):
+            db.session.commit()
+    if renames:
         log_event("user_updated", changed=["username"], name_hash=name_hash(username_key(before)))
     return user
 

@@ -5,7 +5,7 @@ The last administrator must remain, and a name must not be the password.
 
 from sqlalchemy import select, update
 
-from app.auth.throttle import attempt_key, counted_attempt
+from app.auth.limits import counted_attempt, login_counters
 from app.data.base import db
 from app.data.statements import write
 from app.users.models import User, username_key
@@ -50,5 +50,5 @@ def is_password(user_id: int, name: str, address: str | None) -> bool:
     with hashing_slot():  # one slot for both hashes
         password_hash = db.session.scalar(select(User.password_hash).where(User.id == user_id))
         db.session.remove()  # give the connection back, because a hash takes long
-        with counted_attempt(attempt_key(f"user {user_id}", address), user_id):
+        with counted_attempt(login_counters(user_id, "", address)):
             return any(verify_password(password_hash, spelling) for spelling in {name, username_key(name)})

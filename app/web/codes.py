@@ -174,8 +174,8 @@ class Code(Enum):
     )
     too_many_attempts = (
         429,
-        "Too many failed logins. Try again later.",
-        "Too many logins to this account failed from this address.",
+        "Too many attempts. Try again later.",
+        "Too many failed logins of this account or network, registrations of this network, or changes of the name.",
         "Wait for the number of seconds in `Retry-After`.",
     )
     internal_error = (

@@ -18,6 +18,7 @@ from config import ProductionConfig, TestingConfig
 from support.api import (
     API,
     PASSWORD,
+    UNLIMITED,
     app_with_things,
     bearer,
     claims,
@@ -86,8 +87,7 @@ class Target:
         config = TestingConfig()
         config.DATABASE_URL = f"sqlite:///{self.folder / 'attacked.db'}"
         config.JWT_KEYSET = str(self.path) if self.has_key_set else ""
-        config.LOGIN_ATTEMPTS = 100
-        for name, value in settings.items():
+        for name, value in (UNLIMITED | settings).items():
             setattr(config, name, value)
         self.apps.append(app_with_things(config))
         return self.apps[-1]

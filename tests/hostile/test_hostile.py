@@ -11,7 +11,7 @@ from hostile_cases import CATALOGUE, DECIDED, EXCEPTIONS, FIELDS, cases, choices
 from hostile_world import World
 
 from app.data.base import Base, db
-from support.api import API, PASSWORD, bearer, error, variant
+from support.api import API, PASSWORD, UNLIMITED, bearer, error, variant
 
 JSON = "application/json"
 SHORTER = {"nul": "correct", "len-72-73": "z" * 72}  # case → a shorter password that must not log in
@@ -21,7 +21,7 @@ NOT_TEXT = "\ud800", "\udc00", "\ud83d", "\ude00", "\udfff"  # the lone surrogat
 @pytest.fixture(scope="module")
 def world(migrated):
     """One world for all cases, so each case must clean up after itself."""
-    app = variant(migrated, LOGIN_ATTEMPTS=10_000)
+    app = variant(migrated, **UNLIMITED)
     yield World(app)
     with app.app_context():
         for table in reversed(Base.metadata.sorted_tables):

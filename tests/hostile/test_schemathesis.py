@@ -14,7 +14,7 @@ import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings, strategies
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
-from support.api import bearer, log_in, make_admin, migrated_app, sign_up
+from support.api import UNLIMITED, bearer, log_in, make_admin, migrated_app, sign_up
 from support.databases import fresh_database
 
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "5"))
@@ -41,6 +41,7 @@ BEYOND_A_SCHEMA = {"username", "password", "new_password", "cursor"}
 def served(tmp_path_factory):
     """An application on a separate database, because the requests change everything."""
     with fresh_database("sqlite", tmp_path_factory.mktemp("schemathesis")) as url, migrated_app(url) as app:
+        app.config |= UNLIMITED
         yield app
 
 

@@ -23,6 +23,13 @@ from support import things
 
 API = "/api/v1"
 PASSWORD = "correct horse battery"
+# The settings of an application that many tests share, all from one network.
+UNLIMITED = {
+    "LOGIN_ATTEMPTS": 10_000,
+    "LOGIN_ATTEMPTS_PER_NETWORK": 0,
+    "LOGIN_ATTEMPTS_PER_ACCOUNT": 0,
+    "REGISTRATIONS_PER_NETWORK": 0,
+}
 
 
 def app_with_things(config: TestingConfig) -> Flask:

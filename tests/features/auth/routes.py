@@ -37,14 +37,14 @@ EVENTS = {
 }
 
 STATEMENTS = {
-    ("POST", f"{API}/auth/register"): 3,
-    ("POST", f"{API}/auth/login"): 5,
-    ("POST", f"{API}/auth/fresh-login"): 4,
+    ("POST", f"{API}/auth/register"): 6,
+    ("POST", f"{API}/auth/login"): 6,
+    ("POST", f"{API}/auth/fresh-login"): 5,
     ("POST", f"{API}/auth/refresh"): 2,
     ("POST", f"{API}/auth/logout"): 2,
     ("POST", f"{API}/auth/logout/access"): 2,
     ("POST", f"{API}/auth/logout/refresh"): 3,
-    ("PUT", f"{API}/auth/password"): 8,
+    ("PUT", f"{API}/auth/password"): 9,
     ("GET", f"{API}/auth/sessions"): 2,
     ("DELETE", f"{API}/auth/sessions"): 2,
     ("DELETE", f"{API}/auth/sessions/<uuid:session_id>"): 2,

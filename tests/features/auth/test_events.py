@@ -326,3 +326,37 @@ class TestSecrecy:
 
         with pytest.raises(AssertionError):
             secrets_in_logs.assert_none_of({"k3y.which-is_secret", "correct horse battery staple"})
+
+
+class TestLimits:
+    def test_a_registration_past_the_limit(self, app, client, user, events):
+        """A refused registration is an event with the name of the limit."""
+        app.config["REGISTRATIONS_PER_NETWORK"] = 1
+        events()
+
+        client.post(f"{API}/auth/register", json={"username": "linus", "password": PASSWORD})
+
+        [line] = events()
+        assert (line["event"], line["level"]) == ("excess_rate_limit_exceeded", "WARNING")
+        assert (line["limit"], line["ip_address"]) == ("registrations", "127.0.0.1")
+
+    def test_a_rename_past_the_limit(self, client, user, events):
+        """A refused change of a name is an event with the user."""
+        for number in range(5):
+            client.patch(f"{API}/users/me", json={"username": f"name{number}"}, headers=user.headers)
+        events()
+
+        client.patch(f"{API}/users/me", json={"username": "name5"}, headers=user.headers)
+
+        [line] = events()
+        assert (line["event"], line["limit"]) == ("excess_rate_limit_exceeded", "renames")
+        assert line["user_id"] == user.id
+
+    def test_an_unlocked_account(self, runner, user, events):
+        """`flask users unlock` is an event with the user."""
+        events()
+
+        runner.invoke(args=["users", "unlock", "grace"])
+
+        [line] = events()
+        assert (line["event"], line["user_id"], line["by"]) == ("authn_login_unlock", user.id, "command line")

@@ -6,19 +6,20 @@ from itertools import repeat
 
 import pytest
 import time_machine
-from sqlalchemy import event, select
+from sqlalchemy import event, func, select
 from sqlalchemy.exc import OperationalError
 
+from app.auth.limits import REGISTRATIONS, login_counters
 from app.auth.models import FailedLogin
 from app.auth.service import Account
-from app.auth.throttle import attempt_key
 from app.data.base import db
 from app.data.expiry import expired_batches
 from app.data.types import utcnow
 from app.users import passwords
 from app.users.models import User
 from app.web.errors import ApiError, Code
-from support.api import API, PASSWORD, count, error, log_in, refresh, sign_up
+from app.web.networks import network_of
+from support.api import API, PASSWORD, count, error, log_in, refresh
 
 STOPPED = (429, "too_many_attempts")
 WRONG = (401, "invalid_credentials")
@@ -30,6 +31,13 @@ def attempt(client, username="grace", password="wrong", address="192.0.2.1"):
         json={"username": username, "password": password},
         environ_overrides={"REMOTE_ADDR": address},
     )
+
+
+def failures(app):
+    """The sum of all counters of failed logins."""
+    with app.app_context():
+        logins = FailedLogin.key != REGISTRATIONS.of("127.0.0.1").key, FailedLogin.expires_at > utcnow()
+        return db.session.scalar(select(func.sum(FailedLogin.attempts)).where(*logins)) or 0
 
 
 def exhaust(client, **who):
@@ -99,7 +107,7 @@ class TestLimit:
     )
     def test_addresses_that_share_a_count(self, one, two, same):
         """An IPv6 network /64 counts as one address, and so do all invalid addresses."""
-        assert (attempt_key("grace", one) == attempt_key("grace", two)) is same
+        assert (network_of(one) == network_of(two)) is same
 
     def test_a_success_resets_the_count(self, app, client, user):
         """Each success resets the count."""
@@ -107,7 +115,7 @@ class TestLimit:
             for _ in range(4):
                 assert error(attempt(client)) == WRONG
             assert attempt(client, password=PASSWORD).status_code == 200
-        assert count(app, FailedLogin) == 0
+        assert failures(app) == 12  # those of the network
 
     def test_the_count_expires(self, client, user):
         """The count expires after LOGIN_WINDOW, and refused attempts do not extend it."""
@@ -161,7 +169,7 @@ class TestLimit:
             patch.setattr("app.auth.service.verify_password", overloaded)
             for _ in range(7):
                 assert error(attempt(client)) == (503, "overloaded")
-            assert count(app, FailedLogin) == 0  # a flood adds no rows
+            assert failures(app) == 0
             assert error(attempt(client)) == (503, "overloaded")
         for _ in range(3):
             assert error(attempt(client)) == WRONG
@@ -215,16 +223,17 @@ class TestLimit:
         assert seen == [False, False]
 
     def test_the_table_has_no_names(self, app, client):
-        """The table stores only a hash of name and address."""
+        """The table stores only hashes of names and addresses."""
         attempt(client, username="hunter2hunter2")
 
         with app.app_context():
-            [key] = db.session.scalars(select(FailedLogin.key))
-        assert key == attempt_key("name hunter2hunter2", "192.0.2.1")
-        assert re.fullmatch("[0-9a-f]{64}", key)
+            keys = set(db.session.scalars(select(FailedLogin.key)))
+            counters = login_counters(None, "hunter2hunter2", "192.0.2.1")
+        assert keys == {counters.pair.key, counters.network.key, counters.account.key}
+        assert all(re.fullmatch("[0-9a-f]{64}", key) for key in keys)
 
     def test_counting_is_one_statement(self, app, client, user):
-        """Each failed attempt writes with one INSERT."""
+        """Each failed attempt changes its three counters with one INSERT."""
         statements = []
 
         def note(_connection, _cursor, statement, *_rest):
@@ -251,23 +260,23 @@ def test_an_account_shows_no_hash():
 
 
 class TestPrune:
-    def test_new_counters_delete_expired_ones(self, app, client, user):
-        """New counters delete expired ones, so the table does not grow."""
+    def test_new_counters_delete_expired_ones(self, app, client):
+        """New counters delete expired ones after a day, so the table does not grow."""
         for number in range(8):
             attempt(client, username=f"nobody{number}")
-        assert count(app, FailedLogin) == 8
+        assert count(app, FailedLogin) == 17  # two for each account, and one for the network
 
-        with time_machine.travel(utcnow() + timedelta(seconds=301)):
+        with time_machine.travel(utcnow() + timedelta(days=1, seconds=1)):
             for number in range(8):
                 attempt(client, username=f"somebody{number}")
-            assert count(app, FailedLogin) == 8
+            assert count(app, FailedLogin) == 17
 
     def test_a_login_deletes_expired_counters(self, app, client, user):
         """A login deletes expired counters, and `expired_batches` leaves live ones."""
         for number in range(3):
             attempt(client, username=f"nobody{number}")
 
-        with time_machine.travel(utcnow() + timedelta(seconds=301)):
+        with time_machine.travel(utcnow() + timedelta(days=1, seconds=1)):
             log_in(client, user.username)
             assert count(app, FailedLogin) == 0
             attempt(client)
@@ -322,10 +331,3 @@ class TestRenewal:
 
         assert log_in(client, user.username).id == user.id
         assert "t=2" in self.stored(app)
-
-
-def test_sign_up_is_not_counted(app, client):
-    """Registrations add no counter."""
-    for number in range(7):
-        sign_up(client, f"user{number}")
-    assert count(app, FailedLogin) == 0

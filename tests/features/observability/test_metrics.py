@@ -122,7 +122,7 @@ class TestLoad:
     def hashing(self, watched, value, *, running, waiting=0):
         """Jobs that last until the block ends: `running` of them run, `waiting` wait."""
         end, passwords = Event(), watched.extensions["passwords"].gate
-        threads = [Thread(target=passwords.run, args=(end.wait, 60)) for _ in range(running + waiting)]
+        threads = [Thread(target=passwords.run, args=("", end.wait, 60)) for _ in range(running + waiting)]
         for thread in threads:
             thread.start()
         try:
@@ -152,9 +152,9 @@ class TestLoad:
         with self.hashing(watched, value, running=slots(watched)), monkeypatch.context() as patch:
             patch.setattr(gate, "WAIT", 0.01)
             with pytest.raises(ApiError):
-                passwords.run(int)
+                passwords.run("", int)
         with pytest.raises(ValueError, match="invalid literal"):
-            passwords.run(int, "x")
+            passwords.run("", int, "x")
 
         assert (value("hashes_running"), value("hashes_waiting")) == (0, 0)
 

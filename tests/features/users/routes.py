@@ -28,7 +28,7 @@ STATEMENTS = {
     ("GET", f"{API}/users"): 2,
     ("DELETE", f"{API}/users"): 4,
     ("GET", f"{API}/users/me"): 1,
-    ("PATCH", f"{API}/users/me"): 5,
+    ("PATCH", f"{API}/users/me"): 8,
     ("DELETE", f"{API}/users/me"): 7,
     ("GET", f"{API}/users/<int:user_id>"): 1,
     ("PATCH", f"{API}/users/<int:user_id>"): 4,

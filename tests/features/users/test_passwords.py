@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from app.users import gate
-from app.users.gate import Gate
+from app.users.gate import FairQueue, Gate
 from app.users.password_rules import COMMON_PASSWORDS, is_common, resembles
 from app.web.errors import ApiError, Code
 from support.api import API, PASSWORD, error, log_in, sign_up
@@ -101,6 +101,60 @@ class TestNewPassword:
         assert error(response) == (401, "invalid_credentials")
 
 
+class TestFairQueue:
+    """A network is one letter, and a job its number."""
+
+    @pytest.fixture
+    def queue(self, monkeypatch):
+        monkeypatch.setattr(gate, "SHARES", 4)
+        return FairQueue(8)
+
+    def put(self, queue, *jobs):
+        for job in jobs:
+            assert queue.enter(job[0])
+            queue.put(job[0], job)
+
+    def test_a_network_gets_a_quarter(self, queue):
+        """A network may have a quarter of the room, and gets it back."""
+        assert [queue.enter("a") for _ in range(3)] == [True, True, False]
+        assert queue.enter("b")
+        queue.leave("a")
+        assert [queue.enter("a") for _ in range(2)] == [True, False]
+
+    def test_a_network_gets_at_least_one(self, monkeypatch):
+        """In a small room, each network may have one job."""
+        monkeypatch.setattr(gate, "SHARES", 4)
+        small = FairQueue(3)
+
+        assert [small.enter(network) for network in "aabc"] == [True, False, True, True]
+
+    def test_the_room_is_full(self, queue):
+        """When the room is full, no network gets in."""
+        assert [queue.enter(network) for network in "aabbccdde"] == [True] * 8 + [False]
+
+    def test_a_new_network_goes_first(self, queue):
+        """A network that was not served yet goes before one that was."""
+        self.put(queue, "a1", "a2")
+        assert queue.get() == "a1"
+        self.put(queue, "b1", "b2")
+
+        assert [queue.get() for _ in range(3)] == ["b1", "a2", "b2"]
+
+    def test_networks_take_turns(self, queue):
+        """Networks are served in turn, and each of their jobs in its order."""
+        self.put(queue, "a1", "a2", "b1", "b2", "c1")
+
+        assert [queue.get() for _ in range(5)] == ["a1", "b1", "c1", "a2", "b2"]
+
+    def test_a_network_that_left_is_new(self, queue):
+        """A network without jobs is forgotten, so that the queue does not grow."""
+        self.put(queue, "a1")
+        queue.get()
+        queue.leave("a")
+
+        assert (queue._inside, queue._served_at) == ({}, {})  # noqa: SLF001
+
+
 class TestGate:
     def test_runs_no_more_at_once_than_it_has_slots(self):
         """The gate runs at most as many jobs at once as it has slots."""
@@ -118,7 +172,7 @@ class TestGate:
 
         narrow = Gate(2, 30)
         with ThreadPoolExecutor(16) as pool:
-            results = list(pool.map(lambda _number: narrow.run(job), range(16)))
+            results = list(pool.map(lambda _number: narrow.run("", job), range(16)))
 
         assert (most, results) == (2, ["done"] * 16)
 
@@ -126,37 +180,59 @@ class TestGate:
         """A job beyond slots and queue is refused at once."""
         narrow, release = Gate(1, 1), threading.Event()
         with ThreadPoolExecutor(2) as pool:
-            held = [pool.submit(narrow.run, release.wait) for _ in range(2)]
-            while narrow._room._value:  # noqa: SLF001 -- until both are in
+            held = [pool.submit(narrow.run, "", release.wait) for _ in range(2)]
+            while narrow._queue._inside.total() < 2:  # noqa: SLF001 -- until both are in
                 time.sleep(0.001)
 
             with pytest.raises(ApiError) as refusal:
-                narrow.run(release.wait)
+                narrow.run("", release.wait)
 
             release.set()
             assert [one.result() for one in held] == [True, True]
         assert refusal.value.code is Code.overloaded
-        assert narrow.run(str, 7) == "7"
+        assert narrow.run("", str, 7) == "7"
 
     def test_the_wait_is_bounded(self, monkeypatch):
         """A job that waits longer than WAIT is refused and never runs."""
         monkeypatch.setattr(gate, "WAIT", 0.05)
         narrow, release, ran = Gate(1, 4), threading.Event(), []
         with ThreadPoolExecutor(1) as pool:
-            slow = pool.submit(narrow.run, release.wait)  # it runs longer than WAIT, but does not wait
+            slow = pool.submit(narrow.run, "", release.wait)  # it runs longer than WAIT, but does not wait
 
             with pytest.raises(ApiError) as refusal:
-                narrow.run(ran.append, 1)
+                narrow.run("", ran.append, 1)
 
             release.set()
             assert slow.result() is True
         assert refusal.value.code is Code.overloaded
         assert ran == []
 
+    def test_a_flood_of_one_network_leaves_room(self, monkeypatch):
+        """While one network waits with all jobs that it may have, another one is served next."""
+        monkeypatch.setattr(gate, "SHARES", 4)
+        narrow, release, ran = Gate(1, 15), threading.Event(), []
+
+        def job(name):
+            release.wait()
+            ran.append(name)
+
+        with ThreadPoolExecutor(20) as pool:
+            flood = [pool.submit(narrow.run, "flood", job, "flood") for _ in range(10)]
+            while len(refused := [one for one in flood if one.done()]) < 6:
+                time.sleep(0.001)
+            owner = pool.submit(narrow.run, "owner", job, "owner")
+            while narrow._queue._inside.total() < 5:  # noqa: SLF001 -- until the owner is in
+                time.sleep(0.001)
+            release.set()
+            owner.result()
+
+        assert {one.exception().code for one in refused} == {Code.overloaded}
+        assert ran == ["flood", "owner", "flood", "flood", "flood"]
+
     def test_exception(self):
         """An exception of the job reaches the caller."""
         with pytest.raises(ZeroDivisionError):
-            Gate(1, 1).run(lambda: 1 // 0)
+            Gate(1, 1).run("", lambda: 1 // 0)
 
     def test_the_priority_cannot_be_changed(self, monkeypatch):
         """If the priority cannot be changed, the job still runs."""
@@ -166,12 +242,12 @@ class TestGate:
 
         monkeypatch.setattr("os.setpriority", refuse)
 
-        assert Gate(1, 1).run(str, 7) == "7"
+        assert Gate(1, 1).run("", str, 7) == "7"
 
     def test_overload_is_a_503(self, another, user, monkeypatch):
         """An overload gets 503 with Retry-After, and other requests are served."""
         crowded = another()
-        monkeypatch.setattr(crowded.extensions["passwords"].gate._room, "acquire", lambda blocking: False)  # noqa: SLF001
+        monkeypatch.setattr(crowded.extensions["passwords"].gate._queue, "enter", lambda network: False)  # noqa: SLF001
         client = crowded.test_client()
 
         for path in ("login", "fresh-login", "register"):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.auth.models import FailedLogin, Session
+from app.auth.models import Session
 from app.users.models import User
 from app.web.errors import ApiError, Code
 from support.api import API, bearer, count, error, log_in, make_admin, me, refresh, sign_up
@@ -186,8 +186,8 @@ class TestUpdateMe:
         assert error(response) == (429, "too_many_attempts")
         assert int(response.headers["Retry-After"]) > 0
 
-    def test_a_comparison_that_fails_does_not_count(self, app, client, monkeypatch):
-        """A comparison that ends in 503 does not count."""
+    def test_a_comparison_that_fails_does_not_count(self, client, monkeypatch):
+        """A comparison that ends in 503 counts neither as an attempt nor as a change."""
         account = sign_up(client, "grace", "hopper-lovelace")
 
         def refuse(*_args):
@@ -195,9 +195,9 @@ class TestUpdateMe:
 
         with monkeypatch.context() as patch:
             patch.setattr("app.users.service.verify_password", refuse)
-            assert error(self.rename(client, account, "another-name")) == (503, "overloaded")
+            for _ in range(6):
+                assert error(self.rename(client, account, "another-name")) == (503, "overloaded")
 
-        assert count(app, FailedLogin) == 0
         assert self.rename(client, account, "another-name").status_code == 200
 
     def test_a_mismatch_tells_nothing_about_the_password(self, client):
