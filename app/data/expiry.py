@@ -2,12 +2,13 @@
 
     expires_at: Mapped[datetime] = mapped_column(UTCDateTime, info={"kept_for": timedelta(0)})
 
-`kept_for` is how long a row is kept after it has expired.
+`kept_for` is how long a row is kept after it has expired, or the setting that says so in seconds (0: for ever).
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import cast
 
 from flask import current_app
 from sqlalchemy import Column, Connection, delete, select
@@ -78,8 +79,18 @@ def expired_batches(sizes: Iterator[int]) -> Iterator[int]:
 
 
 def expiry_columns() -> list[Column[datetime]]:
-    """The expiry column of each table that has one."""
-    return [column for table in Base.metadata.sorted_tables for column in table.c if "kept_for" in column.info]
+    """The expiry columns of all tables, without those whose rows are kept for ever."""
+    columns = (column for table in Base.metadata.sorted_tables for column in table.c)
+    return [column for column in columns if "kept_for" in column.info and _kept_for(column) is not None]
+
+
+def _kept_for(expires_at: Column[datetime]) -> timedelta | None:
+    """How long a row is kept after it has expired; None is for ever."""
+    kept_for: timedelta | str = expires_at.info["kept_for"]
+    if isinstance(kept_for, timedelta):
+        return kept_for
+    seconds: int = current_app.config[kept_for]
+    return timedelta(seconds=seconds) if seconds else None
 
 
 def _delete_expired(
@@ -96,7 +107,7 @@ def _delete_expired(
             until a vacuum, so starting at the first row each time would become slow.
     """
     [key] = expires_at.table.primary_key
-    expired = expires_at < now - expires_at.info["kept_for"]
+    expired = expires_at < now - cast("timedelta", _kept_for(expires_at))
     rows = connection.execute(
         select(key, expires_at)
         .where(expired if since is None else expired & (expires_at >= since))

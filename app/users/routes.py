@@ -3,10 +3,10 @@ from typing import Any
 from flask import request
 from sqlalchemy import bindparam, delete, select
 
-from app.auth.service import end_sessions
 from app.data.base import db
 from app.data.errors import unique_or
 from app.data.statements import ESCAPE, like_pattern, write
+from app.sessions.service import end_sessions
 from app.tokens.caller import caller
 from app.tokens.guards import admin_required, fresh_admin_required, fresh_login_required, login_required, switched_on
 from app.tokens.locations import clear_cookies
@@ -74,7 +74,7 @@ def get_me() -> Any:
 
 
 @blp.patch("/me")
-@login_required
+@fresh_login_required
 @blp.arguments(OwnChangesSchema)
 @conditional
 @blp.response(200, UserSchema)

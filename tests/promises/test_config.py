@@ -86,6 +86,7 @@ class TestLoadConfig:
         assert loaded.JWT_REFRESH_TOKEN_EXPIRES == 2_592_000
         assert (loaded.JWT_ISSUER, loaded.JWT_AUDIENCE) == ("latchkey", "latchkey")
         assert (loaded.JWT_LEEWAY, loaded.REFRESH_GRACE) == (10, 10)
+        assert (loaded.SESSION_IDLE, loaded.MAX_SESSIONS) == (1_209_600, 50)
         assert (loaded.SINGLE_SESSION, loaded.REGISTRATION_OPEN, loaded.ALLOW_DELETE_ALL_USERS) == (False, True, False)
         assert (loaded.ARGON2_MEMORY_COST, loaded.ARGON2_TIME_COST, loaded.ARGON2_PARALLELISM) == (19_456, 2, 1)
         assert (loaded.PASSWORD_MIN_LENGTH, loaded.MAX_CONTENT_LENGTH) == (8, 65_536)
@@ -202,6 +203,16 @@ class TestLoadConfig:
         monkeypatch.setenv("METRICS_PORT", "9464")
 
         assert refusal().startswith("METRICS_PORT: must differ from PORT")
+
+    @pytest.mark.parametrize(("idle", "is_refused"), [("1", True), ("1799", True), ("1800", False), ("0", False)])
+    def test_a_session_outlives_an_access_token(self, production, monkeypatch, idle, is_refused):
+        """SESSION_IDLE is 0 or at least twice JWT_ACCESS_TOKEN_EXPIRES."""
+        monkeypatch.setenv("SESSION_IDLE", idle)
+
+        if is_refused:
+            assert refusal().startswith("SESSION_IDLE: must be 0, or at least twice JWT_ACCESS_TOKEN_EXPIRES")
+        else:
+            assert int(idle) == load_config().SESSION_IDLE
 
     @pytest.mark.parametrize(("name", "value"), [("METRICS_PORT", "9464"), ("TRACES", "true")])
     def test_an_extra_that_is_not_installed(self, production, monkeypatch, name, value):
