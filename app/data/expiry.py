@@ -8,7 +8,6 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import cast
 
 from flask import current_app
 from sqlalchemy import Column, Connection, delete, select
@@ -79,9 +78,8 @@ def expired_batches(sizes: Iterator[int]) -> Iterator[int]:
 
 
 def expiry_columns() -> list[Column[datetime]]:
-    """The expiry columns of all tables, without those whose rows are kept for ever."""
-    columns = (column for table in Base.metadata.sorted_tables for column in table.c)
-    return [column for column in columns if "kept_for" in column.info and _kept_for(column) is not None]
+    """The columns that say when the rows of a table expire."""
+    return [column for table in Base.metadata.sorted_tables for column in table.c if "kept_for" in column.info]
 
 
 def _kept_for(expires_at: Column[datetime]) -> timedelta | None:
@@ -106,8 +104,11 @@ def _delete_expired(
         since: skip rows that expired before this time. PostgreSQL reads past deleted rows
             until a vacuum, so starting at the first row each time would become slow.
     """
+    kept_for = _kept_for(expires_at)
+    if kept_for is None:
+        return []
     [key] = expires_at.table.primary_key
-    expired = expires_at < now - cast("timedelta", _kept_for(expires_at))
+    expired = expires_at < now - kept_for
     rows = connection.execute(
         select(key, expires_at)
         .where(expired if since is None else expired & (expires_at >= since))

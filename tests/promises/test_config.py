@@ -190,6 +190,16 @@ class TestLoadConfig:
 
         assert refusal().startswith(f"{name}: Must be")
 
+    @pytest.mark.parametrize(("idle", "is_refused"), [("1", True), ("1799", True), ("1800", False), ("0", False)])
+    def test_a_session_outlives_an_access_token(self, production, monkeypatch, idle, is_refused):
+        """SESSION_IDLE is 0 or at least twice JWT_ACCESS_TOKEN_EXPIRES."""
+        monkeypatch.setenv("SESSION_IDLE", idle)
+
+        if is_refused:
+            assert refusal().startswith("SESSION_IDLE: must be 0, or at least twice JWT_ACCESS_TOKEN_EXPIRES")
+        else:
+            assert int(idle) == load_config().SESSION_IDLE
+
     @pytest.mark.parametrize("address", ["localhost", "127.0.0.1:9464", "", "1.2.3"])
     def test_the_metrics_need_an_ip_address(self, production, monkeypatch, address):
         """METRICS_HOST must be an IP address."""
@@ -203,16 +213,6 @@ class TestLoadConfig:
         monkeypatch.setenv("METRICS_PORT", "9464")
 
         assert refusal().startswith("METRICS_PORT: must differ from PORT")
-
-    @pytest.mark.parametrize(("idle", "is_refused"), [("1", True), ("1799", True), ("1800", False), ("0", False)])
-    def test_a_session_outlives_an_access_token(self, production, monkeypatch, idle, is_refused):
-        """SESSION_IDLE is 0 or at least twice JWT_ACCESS_TOKEN_EXPIRES."""
-        monkeypatch.setenv("SESSION_IDLE", idle)
-
-        if is_refused:
-            assert refusal().startswith("SESSION_IDLE: must be 0, or at least twice JWT_ACCESS_TOKEN_EXPIRES")
-        else:
-            assert int(idle) == load_config().SESSION_IDLE
 
     @pytest.mark.parametrize(("name", "value"), [("METRICS_PORT", "9464"), ("TRACES", "true")])
     def test_an_extra_that_is_not_installed(self, production, monkeypatch, name, value):
