@@ -25,7 +25,7 @@ class Session(Base):
 
     __tablename__ = "sessions"
     __table_args__ = (
-        Index(None, "user_id", "created_at", "id"),
+        Index(None, "user_id"),
         Index(None, "expires_at"),
         Index(None, "last_used_at"),
         Base.__table_args__,

@@ -17,7 +17,7 @@ from app.web.pages import Listing, Page
 
 _table = cast("Table", Session.__table__)
 _sessions = _table.c
-LISTING = Listing(
+LISTING = Listing(  # the index on user_id is enough, because MAX_SESSIONS bounds the rows of a user
     select(*SessionSchema(exclude=["current"]).columns(Session)),
     orders={"created_at": (_sessions.created_at, _sessions.id)},
     filters={

@@ -1,4 +1,4 @@
-"""Index sessions by user and time and by last use, and add rotated_from.
+"""Index sessions by their last use, and add rotated_from.
 
 Revision ID: 0004
 Revises: 0003
@@ -15,13 +15,9 @@ depends_on = None
 
 def upgrade() -> None:
     op.add_column("sessions", sa.Column("rotated_from", sa.String(45), nullable=True))
-    op.create_index("ix_sessions_user_id_created_at_id", "sessions", ["user_id", "created_at", "id"])
     op.create_index("ix_sessions_last_used_at", "sessions", ["last_used_at"])
-    op.drop_index("ix_sessions_user_id", "sessions")
 
 
 def downgrade() -> None:
-    op.create_index("ix_sessions_user_id", "sessions", ["user_id"])
     op.drop_index("ix_sessions_last_used_at", "sessions")
-    op.drop_index("ix_sessions_user_id_created_at_id", "sessions")
     op.drop_column("sessions", "rotated_from")
