@@ -9,7 +9,6 @@ from sqlalchemy import Table, and_, bindparam, or_, select, update
 
 from app.auth.models import IP_ADDRESS_LENGTH, Session
 from app.auth.service import revoke_token
-from app.auth.throttle import _network
 from app.data.base import db
 from app.data.statements import write
 from app.data.types import utcnow
@@ -17,6 +16,7 @@ from app.sessions.service import end_session
 from app.tokens.caller import Caller
 from app.tokens.issuing import Grant
 from app.web.errors import ApiError, Code
+from app.web.networks import network_of
 from app.web.request import Client
 
 _sessions = cast("Table", Session.__table__)
@@ -51,7 +51,7 @@ def exchange_refresh_token(caller: Caller, client: Client) -> Grant | None:
         return Grant(caller.session_id, successor, now, caller.session_expires_at)
     session = _session_of(caller)
     if session.previous_jti == caller.jti and session.rotated_at and session.rotated_at >= _grace_began(now):
-        elsewhere = session.rotated_from is not None and _network(session.rotated_from) != _network(address)
+        elsewhere = session.rotated_from is not None and network_of(session.rotated_from) != network_of(address)
         grant = Grant(session.id, session.refresh_jti, session.rotated_at, session.expires_at)
         return grant._replace(is_resent=True, is_elsewhere=elsewhere)
     end_session(session.id)
