@@ -81,6 +81,12 @@ class Config:
     # two tabs or a lost answer do not end the session.
     REFRESH_GRACE: Annotated[int, Range(min=0, max=60)] = 10
 
+    # --- Sessions ---
+    # A session ends if it is not refreshed for that many seconds.  0: only JWT_REFRESH_TOKEN_EXPIRES ends it.
+    SESSION_IDLE: Annotated[int, Range(min=0, max=366 * DAY)] = 14 * DAY
+    # Sessions of one user.  A further login ends the one that was used longest ago.  0: no limit.
+    MAX_SESSIONS: Annotated[int, Range(min=0, max=10_000)] = 50
+
     # --- Accounts ---
     # A login ends the user's other sessions.
     SINGLE_SESSION: bool = False
@@ -161,6 +167,9 @@ class Config:
         }
         if self.DATABASE_POOLER and not self.DATABASE_URL.startswith("postgres"):
             found["DATABASE_POOLER"] = "is for PostgreSQL; leave it unset"
+        if 0 < self.SESSION_IDLE < 2 * self.JWT_ACCESS_TOKEN_EXPIRES:
+            # A client refreshes a session only when an access token ends.
+            found["SESSION_IDLE"] = "must be 0, or at least twice JWT_ACCESS_TOKEN_EXPIRES"
         if self.METRICS_PORT == self.PORT:
             found["METRICS_PORT"] = "must differ from PORT, which is public"
         return found

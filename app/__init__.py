@@ -15,6 +15,7 @@ from app.data.connections import database_url, engine_options
 from app.extensions import api, migrate
 from app.items.cli import seed
 from app.items.routes import blp as items_blp
+from app.sessions.routes import blp as sessions_blp
 from app.system.cli import errors_cli, openapi_cli
 from app.system.doctor import doctor
 from app.system.routes import blp as system_blp
@@ -32,6 +33,7 @@ API_TITLE = "Latchkey"
 
 BLUEPRINTS = (  # the order of the API document
     auth_blp,
+    sessions_blp,
     users_blp,
     items_blp,
     system_blp,

@@ -52,7 +52,7 @@ FILL = {
             WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < :number)
             INSERT INTO sessions (id, user_id, refresh_jti, created_at, last_used_at, expires_at)
             SELECT lower(hex(randomblob(16))), (SELECT min(id) FROM users) + i % 1000, lower(hex(randomblob(16))),
-                '2026-01-01 00:00:00.000000', '2026-01-01 00:00:00.000000',
+                '2026-01-01 00:00:00.000000', strftime('%Y-%m-%d %H:%M:%S.000000', 'now'),
                 strftime('%Y-%m-%d %H:%M:%S.000000', 'now', (1000 + abs(random()) % 2500000) || ' seconds')
             FROM n ORDER BY 1
         """,
@@ -87,6 +87,7 @@ FILL = {
 def make_app(url: str) -> Flask:
     config = TestingConfig()
     config.DATABASE_URL, config.LOG_LEVEL = url, "WARNING"
+    config.MAX_SESSIONS = 0  # one user has CALLERS sessions
     app = create_app(config)
     with app.app_context():
         upgrade()

@@ -60,6 +60,7 @@ call POST /api/v1/auth/login 401 invalid_credentials - "{\"username\": \"$user\"
 call POST /api/v1/auth/login 200 '"expires_in":900' - "$credentials"
 access=$(field access_token) first_refresh=$(field refresh_token)
 call GET /api/v1/users/me 200 "$user" "$access"
+call GET /api/v1/auth/session 200 '"is_fresh":true' "$access"
 call GET /api/v1/users/me 401 authorization_required
 
 chapter 'Items: as a visitor and as a user'
@@ -152,7 +153,8 @@ chapter 'Sessions and the password'
 log_in
 elsewhere=$renewal
 log_in
-call GET /api/v1/auth/sessions 200 '"current":true' "$access"
+call GET '/api/v1/auth/sessions?limit=100' 200 '"current":true' "$access"
+call DELETE /api/v1/auth/sessions 401 fresh_token_required "$stale"
 call DELETE '/api/v1/auth/sessions?keep_current=true' 200 'everywhere else' "$access"
 call POST /api/v1/auth/refresh 401 token_revoked "$elsewhere"
 call PUT /api/v1/auth/password 200 '"refresh_token"' "$access" "{\"current_password\": \"$password\", \"new_password\": \"$new_password\"}"

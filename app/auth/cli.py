@@ -4,9 +4,9 @@ from logging import WARNING
 
 import click
 
-from app.auth.service import end_sessions_of_all
 from app.data.base import db
 from app.data.expiry import expired_batches
+from app.sessions.service import end_sessions_of_all
 from app.web.commands import Group
 from app.web.logs import log_event
 

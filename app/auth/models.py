@@ -18,15 +18,17 @@ CLOCKS_ERR = timedelta(days=1)
 class Session(Base):
     """One row per session, from login to logout.
 
-    Without its row, its tokens are invalid.  `refresh_jti` is the refresh token that may be exchanged
-    next, or null if the session cannot be renewed.  `previous_jti` is the token before it, exchanged at
-    `rotated_at`.
+    Without its row, its tokens are invalid.
+    `refresh_jti` is the refresh token that may be exchanged next, or null if the session cannot be
+    renewed.  `previous_jti` is the token before it, exchanged at `rotated_at` by a client at `rotated_from`.
+    A session ends at `expires_at`, or earlier if it is not refreshed for `SESSION_IDLE`.
     """
 
     __tablename__ = "sessions"
     __table_args__ = (
         Index(None, "user_id"),
         Index(None, "expires_at"),
+        Index(None, "last_used_at"),
         Base.__table_args__,
     )
 
@@ -35,8 +37,9 @@ class Session(Base):
     refresh_jti: Mapped[uuid.UUID | None] = mapped_column(Uuid)
     previous_jti: Mapped[uuid.UUID | None] = mapped_column(Uuid)
     rotated_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
+    rotated_from: Mapped[str | None] = mapped_column(String(IP_ADDRESS_LENGTH))
     created_at: Mapped[datetime] = mapped_column(UTCDateTime, default=utcnow)
-    last_used_at: Mapped[datetime] = mapped_column(UTCDateTime, default=utcnow)
+    last_used_at: Mapped[datetime] = mapped_column(UTCDateTime, default=utcnow, info={"kept_for": "SESSION_IDLE"})
     expires_at: Mapped[datetime] = mapped_column(UTCDateTime, info={"kept_for": MAX_LEEWAY})
     user_agent: Mapped[str | None] = mapped_column(String(USER_AGENT_LENGTH))
     ip_address: Mapped[str | None] = mapped_column(String(IP_ADDRESS_LENGTH))

@@ -1,28 +1,22 @@
-from logging import DEBUG, WARNING
+from logging import DEBUG, INFO, WARNING
 from typing import Any
-from uuid import UUID
 
 from flask import current_app, request
-from sqlalchemy import delete, select
 
 from app.auth.limits import bad_names_counted, counted_registration, refused_registrations
-from app.auth.models import Session
 from app.auth.renewal import exchange_refresh_token, stop_renewal
 from app.auth.schemas import (
     AccessTokenSchema,
     CookieArgs,
     CredentialsSchema,
-    EndSessionsArgs,
     LoginSchema,
     PasswordChangeSchema,
     RefreshTokenSchema,
     RegistrationSchema,
-    SessionsSchema,
     TokensSchema,
 )
 from app.auth.service import (
-    end_session,
-    end_sessions,
+    join_session,
     replace_password,
     revoke_token,
     start_login,
@@ -32,18 +26,29 @@ from app.auth.service import (
 from app.data.base import db
 from app.data.errors import unique_or
 from app.data.expiry import prune_some
-from app.data.statements import write
-from app.data.types import utcnow
-from app.tokens.caller import caller, is_anonymous
-from app.tokens.guards import fresh_login_required, live_login_optional, login_required, refresh_required, switched_on
+from app.sessions.service import end_session
+from app.tokens.caller import caller, is_anonymous, presented_sessions
+from app.tokens.guards import (
+    fresh_login_required,
+    live_login_optional,
+    login_required,
+    refresh_required,
+    switched_on,
+)
 from app.tokens.issuing import Grant, issue_tokens
-from app.tokens.locations import came_by_cookie, clear_cookies, expire_cookies, require_cookies
+from app.tokens.locations import (
+    came_by_cookie,
+    clear_cookies,
+    expire_cookies,
+    has_cookies,
+    require_cookies,
+)
 from app.users.models import User
 from app.users.password_rules import resembles
 from app.users.passwords import hash_password, hashing_slot
 from app.users.schemas import RESEMBLES
 from app.web.blueprint import Blueprint
-from app.web.errors import ApiError, Code, concealed, invalid
+from app.web.errors import ApiError, Code, invalid
 from app.web.fields import MessageSchema
 from app.web.logs import log_event
 from app.web.request import client_of_request
@@ -59,6 +64,12 @@ def _into_cookies(args: dict[str, bool]) -> bool:
     if args["use_cookies"]:
         require_cookies()
     return args["use_cookies"] or came_by_cookie()
+
+
+def _log_login(user_id: int, grant: Grant) -> None:
+    log_event("authn_login_success", user_id=user_id, session_id=grant.session_id)
+    if grant.ended:
+        log_event("session_ended", user_id=user_id, session_id=grant.session_id, sessions="others", number=grant.ended)
 
 
 @blp.post("/register")
@@ -90,15 +101,23 @@ def register(registration: dict[str, Any], args: dict[str, bool]) -> dict[str, A
 @blp.response(200, LoginSchema)
 @blp.fails(*PASSWORD_FAILS, Code.forbidden, Code.database_unavailable)
 def login(credentials: dict[str, str], args: dict[str, bool]) -> dict[str, Any]:
-    """Log in: a new session, and a fresh access token."""
+    """Log in: a new session, and a fresh access token.
+
+    A session whose token comes in a header or a cookie of this request ends.
+    """
     by_cookie = _into_cookies(args)
     user = verify_login(**credentials, client=client_of_request())
+    replaced = presented_sessions()
     grant = start_login(user, client_of_request())
+    for session_id in replaced:
+        end_session(session_id)
     db.session.commit()
     prune_some()
-    log_event("authn_login_success", user_id=user.id, session_id=grant.session_id)
-    if current_app.config["SINGLE_SESSION"]:
-        log_event("session_ended", user_id=user.id, session_id=grant.session_id, sessions="others")
+    _log_login(user.id, grant)
+    for session_id, user_id in replaced.items():
+        log_event("session_ended", user_id=user_id, session_id=session_id, by=user.id)
+    if has_cookies() and not by_cookie:
+        expire_cookies()  # their session has ended
     return issue_tokens(user, grant, fresh=True, by_cookie=by_cookie) | {"user": user}
 
 
@@ -116,17 +135,14 @@ def fresh_login(credentials: dict[str, str], args: dict[str, bool]) -> dict[str,
     """
     by_cookie = _into_cookies(args)
     user = verify_login(**credentials, client=client_of_request())
-    joins = not is_anonymous() and caller.id == user.id
-    if joins:
-        grant = Grant(caller.session_id, None, utcnow(), caller.session_expires_at)
-    else:
-        lasts = current_app.config["JWT_ACCESS_TOKEN_EXPIRES"]
-        grant = start_session(user, client_of_request(), lasts=lasts, renewable=False)
+    joined = join_session(user, caller) if not is_anonymous() and caller.id == user.id else None
+    lasts = current_app.config["JWT_ACCESS_TOKEN_EXPIRES"]
+    grant = joined or start_session(user, client_of_request(), lasts=lasts, renewable=False)
     db.session.commit()
     prune_some()
-    if by_cookie and not joins:
+    if by_cookie and not joined:
         expire_cookies("refresh")  # it belongs to another session
-    log_event("authn_login_success", user_id=user.id, session_id=grant.session_id)
+    _log_login(user.id, grant)
     return issue_tokens(user, grant, fresh=True, by_cookie=by_cookie)
 
 
@@ -139,14 +155,17 @@ def fresh_login(credentials: dict[str, str], args: dict[str, bool]) -> dict[str,
 def refresh(_body: dict[str, str], args: dict[str, bool]) -> dict[str, Any]:
     """Exchange a refresh token for a new access and refresh token."""
     by_cookie = _into_cookies(args)
-    grant = exchange_refresh_token(caller)
+    grant = exchange_refresh_token(caller, client_of_request())
     if grant is None:
         db.session.commit()  # the end of the session
         log_event("authn_token_reuse", level=WARNING)
         clear_cookies()
         raise ApiError(Code.token_reused)
     prune_some()
-    log_event("session_renewed", level=DEBUG, how="resent" if grant.is_resent else "rotated")
+    if grant.is_resent:  # two tabs, a lost answer, or somebody who has copied the token
+        log_event("session_renewed", level=WARNING if grant.is_elsewhere else INFO, how="resent")
+    else:
+        log_event("session_renewed", level=DEBUG, how="rotated")
     return issue_tokens(caller, grant, fresh=False, by_cookie=by_cookie)
 
 
@@ -207,50 +226,3 @@ def change_password(passwords: dict[str, str]) -> dict[str, Any]:
     prune_some()
     log_event("authn_password_change", session_id=grant.session_id)
     return issue_tokens(user, grant, fresh=True, by_cookie=came_by_cookie())
-
-
-@blp.get("/sessions")
-@login_required
-@blp.response(200, SessionsSchema)
-def list_sessions() -> dict[str, Any]:
-    """List where you are logged in, newest first."""
-    columns = (
-        Session.id,
-        Session.created_at,
-        Session.last_used_at,
-        Session.expires_at,
-        Session.user_agent,
-        Session.ip_address,
-        (Session.id == caller.session_id).label("current"),
-    )
-    alive = select(*columns).where(Session.user_id == caller.id, Session.expires_at > utcnow())
-    return {"sessions": db.session.execute(alive.order_by(Session.created_at.desc(), Session.id)).all()}
-
-
-@blp.delete("/sessions")
-@login_required
-@blp.arguments(EndSessionsArgs, location="query")
-@blp.response(200, MessageSchema)
-def delete_sessions(args: dict[str, bool]) -> dict[str, str]:
-    """Log out everywhere, or everywhere else."""
-    end_sessions(caller.id, but=caller.session_id if args["keep_current"] else None)
-    db.session.commit()
-    log_event("session_ended", sessions="others" if args["keep_current"] else "all")
-    if not args["keep_current"]:
-        clear_cookies()
-    return {"message": "You have been logged out everywhere" + (" else." if args["keep_current"] else ".")}
-
-
-@blp.delete("/sessions/<uuid:session_id>")
-@login_required
-@blp.response(200, MessageSchema)
-@blp.fails(Code.not_found)
-def delete_session(session_id: UUID) -> dict[str, str]:
-    """End one of your sessions."""
-    if not write(delete(Session).where(Session.id == session_id, Session.user_id == caller.id)):
-        raise concealed() if db.session.get(Session, session_id) else ApiError(Code.not_found)
-    db.session.commit()
-    log_event("session_ended", session_id=session_id)
-    if session_id == caller.session_id:
-        clear_cookies()
-    return {"message": "The session has been ended."}

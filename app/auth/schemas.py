@@ -1,8 +1,9 @@
 from marshmallow import Schema, fields
 from marshmallow.validate import Equal, Length
 
+from app.sessions.schemas import SESSION_ENDS
 from app.users.schemas import AccountSchema, NewPassword, UserSchema
-from app.web.fields import QueryFlag, RowSchema, Text, Timestamp
+from app.web.fields import QueryFlag, Text
 
 # Characters.  A login does not check the rules for new names, but `username_key` must accept the text.
 LOGIN_NAME_LENGTH = 255
@@ -51,6 +52,7 @@ class AccessTokenSchema(Schema):
     expires_in = fields.Integer(
         required=True, metadata={"description": "Lifetime of the access token in seconds.", "examples": [900]}
     )
+    session_expires_in = fields.Integer(required=True, metadata=SESSION_ENDS)
 
 
 class TokensSchema(AccessTokenSchema):
@@ -59,21 +61,3 @@ class TokensSchema(AccessTokenSchema):
 
 class LoginSchema(TokensSchema):
     user = fields.Nested(UserSchema, required=True)
-
-
-class SessionSchema(RowSchema):
-    id = fields.UUID(required=True, metadata={"examples": ["0f8fad5b-d9cb-469f-a165-70867728950e"]})
-    created_at = Timestamp(required=True)
-    last_used_at = Timestamp(required=True, metadata={"description": "Time of the last login or refresh."})
-    expires_at = Timestamp(required=True)
-    user_agent = fields.String(required=True, allow_none=True, metadata={"examples": ["curl/8.5.0"]})
-    ip_address = fields.String(required=True, allow_none=True, metadata={"examples": ["192.0.2.7"]})
-    current = fields.Boolean(required=True, metadata={"description": "Whether this request belongs to the session."})
-
-
-class SessionsSchema(Schema):
-    sessions = fields.Nested(SessionSchema, many=True, required=True)
-
-
-class EndSessionsArgs(Schema):
-    keep_current = QueryFlag(load_default=False)

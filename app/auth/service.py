@@ -1,13 +1,12 @@
-"""Verify passwords; start and end sessions."""
+"""Verify passwords and start sessions."""
 
 import uuid
-from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from types import SimpleNamespace
 from typing import Any, cast
 
 from flask import current_app
-from sqlalchemy import Select, Table, bindparam, delete, insert, select, update
+from sqlalchemy import Select, Table, bindparam, insert, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.auth.limits import counted_attempt, forget_failures, login_counters
@@ -17,6 +16,7 @@ from app.data.errors import unique_or
 from app.data.expiry import prune_some
 from app.data.statements import read, write
 from app.data.types import utcnow
+from app.sessions.service import end_longest_unused, end_sessions
 from app.tokens.caller import Caller
 from app.tokens.issuing import Grant
 from app.users.models import User, username_key
@@ -169,7 +169,7 @@ _NEW_SESSION = insert(_sessions)
 def start_login(user: Account | User, client: Client) -> Grant:
     """Start a session that lasts as long as a refresh token.
 
-    Under `SINGLE_SESSION` it ends the user's other sessions.
+    Ends others as `start_session` does.
 
     Args:
         user: as `verify_login` returned it, or an active user whom another way of logging in has identified.
@@ -178,14 +178,13 @@ def start_login(user: Account | User, client: Client) -> Grant:
     Raises:
         ApiError: 401 `invalid_credentials` where the user is inactive, or the password changed since the user was read.
     """
-    grant = start_session(user, client, lasts=current_app.config["JWT_REFRESH_TOKEN_EXPIRES"])
-    if current_app.config["SINGLE_SESSION"]:
-        end_sessions(user.id, but=grant.session_id)
-    return grant
+    return start_session(user, client, lasts=current_app.config["JWT_REFRESH_TOKEN_EXPIRES"])
 
 
 def start_session(user: Account | User, client: Client, *, lasts: int, renewable: bool = True) -> Grant:
     """Start a session.
+
+    Ends all others under `SINGLE_SESSION`, and the longest unused above `MAX_SESSIONS`.
 
     Args:
         user: the result of `verify_login`, or a new user.
@@ -207,7 +206,45 @@ def start_session(user: Account | User, client: Client, *, lasts: int, renewable
         "ip_address": client.ip_address and client.ip_address[:IP_ADDRESS_LENGTH],
     }
     db.session.execute(_NEW_SESSION, row)
-    return grant
+    return grant._replace(ended=_end_others(user.id, grant.session_id, now))
+
+
+def _end_others(user_id: int, kept: uuid.UUID, now: datetime) -> int:
+    """End sessions as `SINGLE_SESSION` and `MAX_SESSIONS` say.  Returns their number.
+
+    The lock of `_hold` makes logins of the same user wait, so that parallel logins do not exceed the limit.
+    """
+    if current_app.config["SINGLE_SESSION"]:
+        return end_sessions(user_id, but=kept)
+    most: int = current_app.config["MAX_SESSIONS"]
+    return end_longest_unused(user_id, most=most, kept=kept, now=now) if most else 0
+
+
+_TOUCH = (
+    update(_sessions)
+    .where(_sessions.c.id == bindparam("joined"), _sessions.c.user_id == bindparam("of"))
+    .values(last_used_at=bindparam("moment"))
+)
+
+
+def join_session(user: Account | User, caller: Caller) -> Grant | None:
+    """Use the caller's session for a fresh access token.
+
+    Ends all others under `SINGLE_SESSION`.
+
+    Returns None if the session has ended meanwhile.
+
+    Raises:
+        ApiError: as `start_login` does, under `SINGLE_SESSION`.
+    """
+    is_single, now, ended = current_app.config["SINGLE_SESSION"], utcnow(), 0
+    if is_single:
+        _hold(user)  # first, as a login does, so that the two cannot deadlock
+    if not write(_TOUCH, {"joined": caller.session_id, "of": user.id, "moment": now}):
+        return None
+    if is_single:
+        ended = end_sessions(user.id, but=caller.session_id)
+    return Grant(caller.session_id, None, now, caller.session_expires_at, ended=ended)
 
 
 def revoke_token(caller: Caller) -> None:
@@ -219,35 +256,3 @@ def revoke_token(caller: Caller) -> None:
     db.session.add(RevokedToken(jti=caller.jti, expires_at=caller.token_expires_at))
     with unique_or(ApiError(Code.token_revoked)):
         db.session.flush()
-
-
-def end_session(session_id: uuid.UUID) -> None:
-    """End a session.  Its tokens are refused from the next request on."""
-    write(delete(Session).where(Session.id == session_id))
-
-
-def end_sessions(user_id: int, *, but: uuid.UUID | None = None) -> None:
-    """End all sessions of a user, or all but one."""
-    statement = delete(Session).where(Session.user_id == user_id)
-    write(statement if but is None else statement.where(Session.id != but))
-
-
-def end_sessions_of_all(sizes: Iterator[int]) -> Iterator[int]:
-    """End all sessions that have started by now, in batches.
-
-    Yields the size of each batch, and then the caller commits.  Later logins stay.
-
-    Args:
-        sizes: the maximum size of each batch, an endless iterator.
-    """
-    begun = select(Session.id).where(Session.created_at < utcnow()).order_by(Session.id)
-    last: uuid.UUID | None = None
-    for most in sizes:
-        ids = db.session.scalars((begun if last is None else begun.where(Session.id > last)).limit(most)).all()
-        if ids:
-            yield write(delete(Session).where(Session.id.in_(ids)))
-            last = ids[-1]
-        elif last is None:
-            return
-        else:
-            last = None  # start again: a login may have committed an older session meanwhile

@@ -2,7 +2,7 @@
 
     expires_at: Mapped[datetime] = mapped_column(UTCDateTime, info={"kept_for": timedelta(0)})
 
-`kept_for` is how long a row is kept after it has expired.
+`kept_for` is how long a row is kept after it has expired, or the setting that says so in seconds (0: for ever).
 """
 
 from collections.abc import Iterator, Sequence
@@ -79,8 +79,17 @@ def expired_batches(sizes: Iterator[int]) -> Iterator[int]:
 
 
 def expiry_columns() -> list[Column[datetime]]:
-    """The expiry column of each table that has one."""
+    """The columns that say when the rows of a table expire."""
     return [column for table in Base.metadata.sorted_tables for column in table.c if "kept_for" in column.info]
+
+
+def _kept_for(expires_at: Column[datetime]) -> timedelta | None:
+    """How long an expired row is kept; None is for ever."""
+    kept_for: timedelta | str = expires_at.info["kept_for"]
+    if isinstance(kept_for, timedelta):
+        return kept_for
+    seconds: int = current_app.config[kept_for]
+    return timedelta(seconds=seconds) if seconds else None
 
 
 def _delete_expired(
@@ -96,8 +105,11 @@ def _delete_expired(
         since: skip rows that expired before this time. PostgreSQL reads past deleted rows
             until a vacuum, so starting at the first row each time would become slow.
     """
+    kept_for = _kept_for(expires_at)
+    if kept_for is None:
+        return []
     [key] = expires_at.table.primary_key
-    expired = expires_at < now - expires_at.info["kept_for"]
+    expired = expires_at < now - kept_for
     rows = connection.execute(
         select(key, expires_at)
         .where(expired if since is None else expired & (expires_at >= since))

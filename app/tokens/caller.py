@@ -3,19 +3,20 @@
 `authenticate()` reads the token, and `caller` is the user as the database knows them now.
 """
 
-from datetime import datetime
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
-from typing import cast
+from typing import Any, cast
 from uuid import UUID
 
-from flask import g
-from sqlalchemy import bindparam, exists, select
+from flask import current_app, g
+from sqlalchemy import Row, bindparam, exists, select
 from werkzeug.local import LocalProxy
 
 from app.auth.models import RevokedToken, Session
 from app.data.statements import read
 from app.data.types import utcnow
-from app.tokens.locations import check_csrf, find_token
+from app.tokens.locations import check_csrf, find_token, presented_tokens
 from app.tokens.verification import VerifiedToken, verify
 from app.users.models import User
 from app.users.schemas import UserSchema
@@ -34,6 +35,7 @@ class Caller(SimpleNamespace):
     is_admin: bool
     is_active: bool
     session_id: UUID
+    session_created_at: datetime
     session_expires_at: datetime
     jti: UUID
     token_expires_at: datetime
@@ -57,6 +59,7 @@ _users, _sessions, _revoked = (
 _LIVE_CALLER = select(
     *UserSchema().columns(User, "id", "username", "is_admin", "is_active"),
     _sessions.id.label("session_id"),
+    _sessions.created_at.label("session_created_at"),
     _sessions.expires_at.label("session_expires_at"),
 ).where(
     _users.id == bindparam("user_id"),
@@ -64,9 +67,17 @@ _LIVE_CALLER = select(
     _sessions.id == bindparam("session_id"),
     _sessions.user_id == _users.id,
     _sessions.expires_at > bindparam("now"),
+    _sessions.last_used_at > bindparam("idle_since"),
     ~exists().where(_revoked.jti == bindparam("jti")),
 )
 _NAMES = _LIVE_CALLER.selected_columns.keys()  # computed once, because asking each row for its names is slow
+_EPOCH = datetime.fromtimestamp(0, UTC)
+
+
+def idle_since(now: datetime) -> datetime:
+    """The sessions that were last used before this time have ended (`SESSION_IDLE`)."""
+    seconds: int = current_app.config["SESSION_IDLE"]
+    return now - timedelta(seconds=seconds) if seconds else _EPOCH
 
 
 def authenticate(*, refresh: bool = False, optional: bool = False) -> None:
@@ -99,11 +110,9 @@ def find_caller(token: VerifiedToken) -> bool:
 
     Returns False if the user, the session or the token is no longer valid.
     """
-    values = {"user_id": token.user_id, "session_id": token.session_id, "jti": token.jti, "now": utcnow()}
-    rows = read(_LIVE_CALLER, values)
-    if not rows:
+    row = _live_caller(token)
+    if row is None:
         return False
-    (row,) = rows
     g.caller = Caller(
         **dict(zip(_NAMES, row, strict=True)),
         jti=token.jti,
@@ -112,3 +121,21 @@ def find_caller(token: VerifiedToken) -> bool:
         may_administer=row.is_admin and token.is_admin,
     )
     return True
+
+
+def _live_caller(token: VerifiedToken) -> Row[*tuple[Any, ...]] | None:
+    now = utcnow()
+    identity = {"user_id": token.user_id, "session_id": token.session_id, "jti": token.jti}
+    rows = read(_LIVE_CALLER, {**identity, "now": now, "idle_since": idle_since(now)})
+    return rows[0] if rows else None
+
+
+def presented_sessions() -> dict[UUID, int]:
+    """The living sessions of the request's tokens, with their users' ids."""
+    found: dict[UUID, int] = {}
+    for text in presented_tokens():
+        with suppress(ApiError):  # an invalid token has no session
+            token = verify(text)
+            if token.session_id not in found and _live_caller(token):
+                found[token.session_id] = token.user_id
+    return found

@@ -110,6 +110,20 @@ def login_required_for(asked: Callable[[], bool]) -> Callable[[View], View]:
     return _guard(check, Code.authorization_required)
 
 
+def fresh_login_required_unless(exempt: Callable[[], bool]) -> Callable[[View], View]:
+    """Require an access token from a password login.
+
+    If `exempt()` is true, any access token will do.
+    """
+
+    def check() -> None:
+        authenticate()
+        if not exempt():
+            _require_fresh()
+
+    return _guard(check, *_NEEDED, Code.fresh_token_required, token=Token())
+
+
 def switched_on(setting: str) -> Callable[[View], View]:
     """Refuse the request if the operator has switched the feature off."""
 

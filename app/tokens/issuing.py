@@ -31,6 +31,8 @@ class Grant(NamedTuple):
     issued_at: datetime
     expires_at: datetime
     is_resent: bool = False  # the same refresh token again, within the grace period
+    is_elsewhere: bool = False  # it is resent to another network than the one that exchanged it
+    ended: int = 0  # how many other sessions of the user it has ended: SINGLE_SESSION, MAX_SESSIONS
 
 
 def issue_tokens(user: Identity, grant: Grant, *, fresh: bool, by_cookie: bool = False) -> dict[str, Any]:
@@ -54,7 +56,7 @@ def issue_tokens(user: Identity, grant: Grant, *, fresh: bool, by_cookie: bool =
         # Nothing in it depends on the moment: whoever is resent the successor gets the same token.
         began = int(grant.issued_at.timestamp())
         issued["refresh"] = shared | {"type": "refresh", "fresh": False} | _life(grant.refresh_jti, began, end)
-    body = {"token_type": "Bearer", "expires_in": expires - now}
+    body = {"token_type": "Bearer", "expires_in": expires - now, "session_expires_in": end - now}
     if by_cookie:
         for claims in issued.values():
             claims["csrf"] = csrf_value(UUID(claims["jti"]))

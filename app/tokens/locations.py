@@ -98,6 +98,21 @@ def find_token(*, refresh: bool) -> str | None:
     return token or None
 
 
+def has_cookies() -> bool:
+    """Whether this request has a token cookie, valid or not."""
+    locations = _locations()
+    return any(cookie.name in request.cookies for cookie in (locations.access, locations.refresh))
+
+
+def presented_tokens() -> list[str]:
+    """The unverified tokens in the header and the cookies."""
+    locations = _locations()
+    sent = [_from_header()] if "headers" in locations.accepted else []
+    if "cookies" in locations.accepted:
+        sent += [request.cookies.get(cookie.name) for cookie in (locations.access, locations.refresh)]
+    return [token for token in sent if token]
+
+
 def _from_header() -> str | None:
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     return token.strip(" ") if scheme.lower() == "bearer" else None  # RFC 9110 section 11.1: case-insensitive

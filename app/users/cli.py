@@ -5,10 +5,10 @@ from marshmallow import ValidationError
 from sqlalchemy import select
 
 from app.auth.limits import unlock
-from app.auth.service import end_sessions
 from app.data.base import db
 from app.data.errors import unique_or
 from app.data.text import TextTooLongError
+from app.sessions.service import end_sessions
 from app.users.models import User, username_key
 from app.users.passwords import hash_password
 from app.users.schemas import AccountSchema

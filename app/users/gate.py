@@ -76,7 +76,10 @@ class FairQueue(Generic[Job]):
             self._waiting.append((network, job))
 
     def get(self) -> Job:
-        """The oldest job of the network that has waited longest to be served.  A new network goes first."""
+        """The oldest job of the network that was served longest ago.
+
+        A new network goes first.
+        """
         with self._lock:
             first = min(self._waiting, key=lambda waiting: self._served_at.get(waiting[0], 0))
             self._waiting.remove(first)

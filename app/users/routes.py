@@ -5,10 +5,10 @@ from flask import request
 from sqlalchemy import bindparam, delete, select
 
 from app.auth.limits import bad_names_counted, counted_rename, refused_renames
-from app.auth.service import end_sessions
 from app.data.base import db
 from app.data.errors import unique_or
 from app.data.statements import ESCAPE, like_pattern, write
+from app.sessions.service import end_sessions
 from app.tokens.caller import caller
 from app.tokens.guards import admin_required, fresh_admin_required, fresh_login_required, login_required, switched_on
 from app.tokens.locations import clear_cookies
@@ -77,7 +77,7 @@ def get_me() -> Any:
 
 
 @blp.patch("/me")
-@login_required
+@fresh_login_required
 @bad_names_counted(lambda: refused_renames(caller.id))
 @blp.arguments(OwnChangesSchema)
 @conditional

@@ -47,8 +47,8 @@ class Code(Enum):
         401,
         "The token has been revoked.",
         (
-            "The token was revoked, its session has ended (logout, password change, or another login with "
-            "`SINGLE_SESSION`), or its user is deleted or inactive."
+            "The token was revoked, its session has ended (logout, password change, `SESSION_IDLE` without a refresh, "
+            "or another login with `SINGLE_SESSION` or `MAX_SESSIONS`), or its user is deleted or inactive."
         ),
         "Delete both tokens and ask the user to log in.",
     )

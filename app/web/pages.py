@@ -10,10 +10,11 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
+from uuid import UUID
 
 from flask import Flask, current_app, request
 from itsdangerous import BadData, URLSafeSerializer
-from sqlalchemy import ColumnElement, Integer, Select, bindparam
+from sqlalchemy import ColumnElement, Integer, Select, Uuid, bindparam
 
 from app.data.base import db
 from app.data.statements import read, rows_after
@@ -31,7 +32,8 @@ PAGE_HEADERS = {
 _ROWS, _POSITION = "page_rows", "page_position_"  # names of bound parameters
 STATEMENTS = 256  # that a listing keeps
 NOT_A_CURSOR = "Not a cursor of this listing and order."
-_READERS: dict[type, Any] = {Money: Decimal, UTCDateTime: datetime.fromisoformat}  # whatever else there is, JSON has
+# JSON has all other types.
+_READERS: dict[type, Any] = {Money: Decimal, UTCDateTime: datetime.fromisoformat, Uuid: UUID}
 
 
 def init_app(app: Flask, secrets: Callable[[], tuple[bytes, ...]]) -> None:

@@ -103,9 +103,14 @@ async function refresh(): Promise<void> {
 }
 
 async function logOut(): Promise<void> {
+  ok(await stranger.POST("/api/v1/auth/login", { body: credentials })); // another device
+  const state = ok(await api.GET("/api/v1/auth/session"));
+  assert.equal(state.user.username, credentials.username);
+  assert.ok(state.is_fresh && state.session_expires_in > 2_591_000);
   const { sessions } = ok(await api.GET("/api/v1/auth/sessions"));
   assert.deepEqual(sessions.map((one) => one.current).sort(), [false, true]);
   const mine = sessions.find((one) => one.current)?.id ?? "";
+  assert.equal(mine, state.session.id);
   ok(await api.POST("/api/v1/auth/logout"));
   refused(await api.GET("/api/v1/users/me"), "token_revoked");
   refused(await api.DELETE("/api/v1/auth/sessions/{session_id}", { params: { path: { session_id: mine } } }), "token_revoked");

@@ -239,6 +239,49 @@ def test_a_single_session_stays_single(app, client, user):
     assert count(app, Session) == 1
 
 
+@pytest.mark.parametrize("most", [1, 3])
+def test_parallel_logins_do_not_exceed_the_sessions(app, client, user, most):
+    """With MAX_SESSIONS, ten parallel logins leave exactly that many sessions."""
+    app.config |= {"MAX_SESSIONS": most, "LOGIN_ATTEMPTS": 100}
+
+    accounts = at_once(app, *[lambda client: log_in(client, "grace")] * 10)
+
+    assert count(app, Session) == most
+    alive = [
+        account for account in accounts if client.get(f"{API}/users/me", headers=account.headers).status_code == 200
+    ]
+    assert len(alive) == most
+
+
+def test_logins_and_joined_fresh_logins_leave_one_session(app, client, user):
+    """With SINGLE_SESSION, parallel logins and fresh logins leave one session, and none fails."""
+    app.config |= {"SINGLE_SESSION": True, "LOGIN_ATTEMPTS": 100}
+    body = {"username": "grace", "password": PASSWORD}
+    paths = ["login", "fresh-login"] * 5
+    calls = [lambda c, path=path: c.post(f"{API}/auth/{path}", json=body, headers=user.headers) for path in paths]
+
+    assert statuses(at_once(app, *calls)) == {200: 10}
+    assert count(app, Session) == 1
+
+
+def test_a_login_ends_the_session_while_it_is_refreshed(app, client, user):
+    """A session that a login replaces stays ended, however many refreshes run."""
+    body = {"username": "grace", "password": PASSWORD}
+    calls = [lambda c: refresh(c, user.refresh_token)] * 8
+    calls.insert(4, lambda c: c.post(f"{API}/auth/login", json=body, headers=user.headers))
+
+    responses = at_once(app, *calls)
+
+    login = responses.pop(4)
+    assert login.status_code == 200
+    assert statuses(responses).keys() <= {200, 401}
+    for response in responses:
+        if response.status_code == 200:
+            headers = bearer(response.json["access_token"])
+            assert client.get(f"{API}/users/me", headers=headers).json["error"] == "token_revoked"
+    assert count(app, Session) == 1
+
+
 def two_admins(app, client):
     accounts = []
     for name in ("ada", "barbara"):

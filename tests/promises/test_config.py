@@ -86,6 +86,7 @@ class TestLoadConfig:
         assert loaded.JWT_REFRESH_TOKEN_EXPIRES == 2_592_000
         assert (loaded.JWT_ISSUER, loaded.JWT_AUDIENCE) == ("latchkey", "latchkey")
         assert (loaded.JWT_LEEWAY, loaded.REFRESH_GRACE) == (10, 10)
+        assert (loaded.SESSION_IDLE, loaded.MAX_SESSIONS) == (1_209_600, 50)
         assert (loaded.SINGLE_SESSION, loaded.REGISTRATION_OPEN, loaded.ALLOW_DELETE_ALL_USERS) == (False, True, False)
         assert (loaded.ARGON2_MEMORY_COST, loaded.ARGON2_TIME_COST, loaded.ARGON2_PARALLELISM) == (19_456, 2, 1)
         assert (loaded.PASSWORD_MIN_LENGTH, loaded.MAX_CONTENT_LENGTH) == (8, 65_536)
@@ -188,6 +189,16 @@ class TestLoadConfig:
         monkeypatch.setenv(name, bad)
 
         assert refusal().startswith(f"{name}: Must be")
+
+    @pytest.mark.parametrize(("idle", "is_refused"), [("1", True), ("1799", True), ("1800", False), ("0", False)])
+    def test_a_session_outlives_an_access_token(self, production, monkeypatch, idle, is_refused):
+        """SESSION_IDLE is 0 or at least twice JWT_ACCESS_TOKEN_EXPIRES."""
+        monkeypatch.setenv("SESSION_IDLE", idle)
+
+        if is_refused:
+            assert refusal().startswith("SESSION_IDLE: must be 0, or at least twice JWT_ACCESS_TOKEN_EXPIRES")
+        else:
+            assert int(idle) == load_config().SESSION_IDLE
 
     @pytest.mark.parametrize("address", ["localhost", "127.0.0.1:9464", "", "1.2.3"])
     def test_the_metrics_need_an_ip_address(self, production, monkeypatch, address):

@@ -265,7 +265,7 @@ class TestBodies:
 
 
 class TestQueries:
-    @pytest.mark.parametrize("path", ["users/me", "auth/sessions", "things/1"])
+    @pytest.mark.parametrize("path", ["users/me", "auth/session", "things/1"])
     @pytest.mark.parametrize("query", ["x=1", "page=2", "x", "%00=1"])
     def test_unknown_parameter(self, client, as_user, path, query):
         """An unknown parameter gets 422, also where no parameter exists."""

@@ -2,7 +2,7 @@
 
 POLICY, by method and path: the body, then the response to each of CALLERS.  The body may be a function of the client
 and the user.
-EVENTS, by method and path: the security events of a success, where there are some.
+EVENTS, by method and path: the security events of a success, where there are some, or a function of the caller.
 STATEMENTS, by method and path: how many statements a success sends.
 PATHS, by argument: a function of the client and the user that creates the object and returns the value.
 """

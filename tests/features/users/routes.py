@@ -9,7 +9,7 @@ POLICY = {
     ("GET", f"{API}/users"): (None, "who", "adm", "adm", "200", "bad", "dead", "adm"),
     ("DELETE", f"{API}/users"): (None, "who", "adm", "adm", "200", "bad", "dead", "adm"),
     ("GET", f"{API}/users/me"): (None, "who", "200", "200", "200", "bad", "dead", "200"),
-    ("PATCH", f"{API}/users/me"): ({"username": "renamed"}, "who", "200", "200", "200", "bad", "dead", "200"),
+    ("PATCH", f"{API}/users/me"): ({"username": "renamed"}, "who", "200", "200", "200", "bad", "dead", "old"),
     ("DELETE", f"{API}/users/me"): (None, "who", "200", "200", "last", "bad", "dead", "old"),
     ("GET", f"{API}/users/<int:user_id>"): (None, "who", "200", "own", "200", "bad", "dead", "200"),
     ("PATCH", f"{API}/users/<int:user_id>"): ({"is_active": True}, "who", "adm", "adm", "200", "bad", "dead", "adm"),

@@ -1,0 +1,119 @@
+"""List and end sessions."""
+
+import uuid
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import Any, cast
+
+from sqlalchemy import Integer, Table, bindparam, delete, select
+
+from app.auth.models import Session
+from app.data.base import db
+from app.data.statements import write
+from app.data.types import utcnow
+from app.sessions.schemas import SessionSchema
+from app.tokens.caller import idle_since
+from app.web.pages import Listing, Page
+
+_table = cast("Table", Session.__table__)
+_sessions = _table.c
+LISTING = Listing(  # the index on user_id is enough, because MAX_SESSIONS bounds the rows of a user
+    select(*SessionSchema(exclude=["current"]).columns(Session)),
+    orders={"created_at": (_sessions.created_at, _sessions.id)},
+    filters={
+        "user_id": _sessions.user_id == bindparam("user_id"),
+        "now": _sessions.expires_at > bindparam("now"),
+        "idle_since": _sessions.last_used_at > bindparam("idle_since"),
+    },
+)
+
+
+def list_living_sessions(user_id: int, args: Mapping[str, Any], *, current: uuid.UUID) -> Page:
+    """A page of the living sessions of a user, newest first.
+
+    Args:
+        user_id: the user's id.
+        args: `limit` and `cursor`.
+        current: the session of this request.  It is in use now, so it shows the time of the request.
+            Its refreshes stay hidden, because a thief of its tokens must not learn when to use them.
+    """
+    now = utcnow()
+    filters = {"user_id": user_id, "now": now, "idle_since": idle_since(now)}
+    page = LISTING.read({**args, **filters, "sort": "-created_at"})
+    for row in page.rows:
+        row["current"] = row["id"] == current
+        if row["current"]:
+            row["last_used_at"] = now
+    return page
+
+
+def end_session(session_id: uuid.UUID) -> None:
+    """End a session.  Its tokens are refused from the next request on."""
+    write(delete(Session).where(Session.id == session_id))
+
+
+def end_sessions(user_id: int, *, but: uuid.UUID | None = None) -> int:
+    """End all sessions of a user, or all but one.
+
+    Returns their number.
+    """
+    statement = delete(Session).where(Session.user_id == user_id)
+    return write(statement if but is None else statement.where(Session.id != but))
+
+
+_LONGEST_UNUSED = (  # a subquery in the IN, because MariaDB takes no LIMIT directly in it
+    select(_sessions.id)
+    .where(
+        _sessions.user_id == bindparam("of"),
+        _sessions.id != bindparam("kept"),
+        _sessions.expires_at > bindparam("now"),
+        _sessions.last_used_at > bindparam("idle_since"),
+    )
+    .order_by(_sessions.last_used_at.desc(), _sessions.id)
+    .offset(bindparam("others", type_=Integer))
+    .subquery()
+)
+_END_LONGEST_UNUSED = delete(_table).where(  # the user's id again, or MariaDB reads the whole table
+    _sessions.user_id == bindparam("of"), _sessions.id.in_(select(_LONGEST_UNUSED.c.id))
+)
+
+
+def end_longest_unused(user_id: int, *, most: int, kept: uuid.UUID, now: datetime) -> int:
+    """End the sessions of a user above a number.
+
+    Those used longest ago end first.
+
+    Args:
+        user_id: the user's id.  The caller has locked the user's row.
+        most: how many sessions stay.
+        kept: a session that stays and counts.
+        now: the current time.
+
+    Returns:
+        The number of ended sessions.
+    """
+    times = {"now": now, "idle_since": idle_since(now)}
+    return write(_END_LONGEST_UNUSED, {"of": user_id, "kept": kept, "others": most - 1, **times})
+
+
+def end_sessions_of_all(sizes: Iterator[int]) -> Iterator[int]:
+    """End all sessions that have started by now, in batches.
+
+    Yields the size of each one.
+
+    The caller commits after each batch.  Later logins stay.
+
+    Args:
+        sizes: the maximum size of each batch, an endless iterator.
+    """
+    begun = select(Session.id).where(Session.created_at < utcnow()).order_by(Session.id)
+    last: uuid.UUID | None = None
+    for most in sizes:
+        ids = db.session.scalars((begun if last is None else begun.where(Session.id > last)).limit(most)).all()
+        if ids:
+            yield write(delete(Session).where(Session.id.in_(ids)))
+            last = ids[-1]
+        elif last is None:
+            return
+        else:
+            last = None  # start again: a login may have committed an older session meanwhile
