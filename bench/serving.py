@@ -64,6 +64,8 @@ def serving(name: str, module: str, database: str | None = None) -> Iterator[Ser
         "PORT": str(port),
         "WEB_CONCURRENCY": str(WORKERS),
         "THREADS": str(THREADS),
+        "TRUSTED_PROXIES": "1",  # the load pretends to come from many networks
+        "REGISTRATIONS_PER_NETWORK": "0",
         "PYTHONPATH": str(ROOT),
     }
     gunicorn = [sys.executable, "-m", "gunicorn"]

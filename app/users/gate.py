@@ -75,12 +75,25 @@ class FairQueue(Generic[Job]):
         with self._lock:
             self._waiting.append((network, job))
 
-    def get(self) -> Job:
-        """The oldest job of the network that was served longest ago.
+    def take_back(self, network: str, job: Job) -> bool:
+        """Remove a job that waits no longer.
 
-        A new network goes first.
+        False if it does not wait any more.
         """
         with self._lock:
+            if (network, job) not in self._waiting:
+                return False
+            self._waiting.remove((network, job))
+            return True
+
+    def get(self) -> Job | None:
+        """The oldest job of the network that was served longest ago.
+
+        A new network goes first.  None if the job was taken back.
+        """
+        with self._lock:
+            if not self._waiting:
+                return None
             first = min(self._waiting, key=lambda waiting: self._served_at.get(waiting[0], 0))
             self._waiting.remove(first)
             network, job = first
@@ -138,12 +151,13 @@ class Gate:
         with self.slot(network):
             load_changed.send(self, waiting=1, running=0)
             future: Future[Result] = Future()
-            self._queue.put(network, (future, partial(job, *args, **kwargs)))
+            waiting = (future, partial(job, *args, **kwargs))
+            self._queue.put(network, waiting)
             self._pool.submit(self._run_next)
             try:
                 return future.result(WAIT)
             except WaitTimeoutError:
-                if future.cancel():
+                if self._queue.take_back(network, waiting):
                     load_changed.send(self, waiting=-1, running=0)
                     raise ApiError(Code.overloaded) from None
                 return future.result()  # it has started, so it ends soon
@@ -153,9 +167,9 @@ class Gate:
 
         The pool calls this once for each job in the queue.
         """
-        future, job = self._queue.get()
-        if not future.set_running_or_notify_cancel():
+        if (waiting := self._queue.get()) is None:
             return
+        future, job = waiting
         load_changed.send(self, waiting=-1, running=1)
         try:
             result = job()

@@ -24,13 +24,14 @@ const operations = {
       body: JSON.stringify({ name: `Made ${task.run} ${number++}`, price: "19.90" }),
     }),
   },
+  // Each connection is another network, because one network gets a quarter of the queue.
   login: {
     method: "POST",
     path: "/api/v1/auth/login",
-    headers: json,
     setupClient: (client) => {
       const { username, password } = task.tokens[next++];
-      client.setBody(JSON.stringify({ username, password }));
+      const headers = { ...json, "x-forwarded-for": `192.0.2.${next}` };
+      client.setHeadersAndBody(headers, JSON.stringify({ username, password }));
     },
   },
   // Each connection is a separate client, which refreshes with its latest token.

@@ -89,6 +89,6 @@ def test_a_flood_from_one_network_leaves_room(database, figure, limit):
         flood=dict(seen),
     )
     assert {status for status, _seconds in logins} == {200}
-    assert median(seconds for _status, seconds in logins) < 1
+    assert max(seconds for _status, seconds in logins) < 1
     assert limit == "0" or seen["401"] <= 100
     assert seen["lost"] == 0

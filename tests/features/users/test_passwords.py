@@ -146,6 +146,14 @@ class TestFairQueue:
 
         assert [queue.get() for _ in range(5)] == ["a1", "b1", "c1", "a2", "b2"]
 
+    def test_a_job_can_be_taken_back(self, queue):
+        """A job that gives up costs its network no turn, and cannot be taken back twice or after its turn."""
+        self.put(queue, "a1", "b1", "a2")
+        assert [queue.take_back("a", job) for job in ("a1", "a1")] == [True, False]
+
+        assert [queue.get() for _ in range(3)] == ["b1", "a2", None]
+        assert not queue.take_back("a", "a2")
+
     def test_a_network_that_left_is_new(self, queue):
         """A network without jobs is forgotten, so that the queue does not grow."""
         self.put(queue, "a1")
