@@ -61,7 +61,8 @@ def end_sessions(user_id: int, *, but: uuid.UUID | None = None) -> int:
     return write(statement if but is None else statement.where(Session.id != but))
 
 
-_LONGEST_UNUSED = (  # a subquery in the IN, because MariaDB takes no LIMIT directly in it
+BATCH = 500  # ids in one statement
+_LONGEST_UNUSED = (
     select(_sessions.id)
     .where(
         _sessions.user_id == bindparam("of"),
@@ -71,10 +72,6 @@ _LONGEST_UNUSED = (  # a subquery in the IN, because MariaDB takes no LIMIT dire
     )
     .order_by(_sessions.last_used_at.desc(), _sessions.id)
     .offset(bindparam("others", type_=Integer))
-    .subquery()
-)
-_END_LONGEST_UNUSED = delete(_table).where(  # the user's id again, or MariaDB reads the whole table
-    _sessions.user_id == bindparam("of"), _sessions.id.in_(select(_LONGEST_UNUSED.c.id))
 )
 
 
@@ -92,8 +89,12 @@ def end_longest_unused(user_id: int, *, most: int, kept: uuid.UUID, now: datetim
     Returns:
         The number of ended sessions.
     """
-    times = {"now": now, "idle_since": idle_since(now)}
-    return write(_END_LONGEST_UNUSED, {"of": user_id, "kept": kept, "others": most - 1, **times})
+    values = {"of": user_id, "kept": kept, "others": most - 1, "now": now, "idle_since": idle_since(now)}
+    # Read first: on MariaDB, a subquery of the DELETE locks sessions of other users, and deadlocks with their logins.
+    ids = db.session.scalars(_LONGEST_UNUSED, values).all()
+    return sum(
+        write(delete(_table).where(_sessions.id.in_(ids[start : start + BATCH]))) for start in range(0, len(ids), BATCH)
+    )
 
 
 def end_sessions_of_all(sizes: Iterator[int]) -> Iterator[int]:
