@@ -35,7 +35,7 @@ class CurrentSessionSchema(Schema):
 
 
 class StateSchema(Schema):
-    """What a page needs to know after a reload."""
+    """The state that a page needs after a reload."""
 
     user = fields.Nested(UserSchema, required=True)
     session = fields.Nested(CurrentSessionSchema, required=True)

@@ -173,7 +173,7 @@ class TestChanges:
 
 
 class TestBounds:
-    """What a process keeps in a minute."""
+    """The events that a process counts in a minute."""
 
     def event(self, address, user=None):
         return {"event": "authz_fail", "user_id": user, "session_id": None, "ip_address": address}
