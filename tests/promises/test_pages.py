@@ -2,42 +2,25 @@
 
 import gc
 import json
-from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import _lru_cache_wrapper
 
 import pytest
-from sqlalchemy import insert, select, text, update
+from sqlalchemy import select, text, update
 
 from app.data.base import db
 from app.data.types import utcnow
 from app.tokens.key_set import activate_key, generate_key, retire_key
 from app.web.pages import STATEMENTS, read_page
 from support.api import API, error
-from support.things import LISTING, Thing, name_key
-
-BEGAN = datetime(2026, 3, 1, tzinfo=UTC)
-ORDERS = ("id", "name", "price", "created_at")
-BOTH_WAYS = [*ORDERS, *(f"-{order}" for order in ORDERS)]
-NAMES = ["Lamp", "lamp", "Äpfel", "apple", "钥匙", "😀", "ﬁsh", "%_\\", "Zebra", "İstanbul", "ß", "SS"]
-
-
-def add_items(app, rows):
-    """Insert things; a row needs only a name."""
-    plain = {"price": Decimal(1), "created_at": BEGAN, "updated_at": BEGAN}
-    with app.app_context():
-        db.session.execute(insert(Thing), [{**plain, "name_key": name_key(row["name"]), **row} for row in rows])
-        db.session.commit()
+from support.rows import BOTH_WAYS, NAMES, TIED, add_rows
+from support.things import LISTING, Thing
 
 
 @pytest.fixture
 def many(app):
-    """Things with few prices and times, so that these orders have ties."""
-    rows = [
-        {"name": name, "price": Decimal(number % 3), "created_at": BEGAN + timedelta(microseconds=number % 4)}
-        for number, name in enumerate(NAMES)
-    ]
-    add_items(app, rows)
+    """Things with every kind of name, and few prices and times."""
+    add_rows(app, Thing, TIED)
 
 
 def get(client, headers, query):
@@ -85,7 +68,7 @@ class TestOrder:
                 db.session.execute(update(Thing).where(Thing.name == "apple").values(description="changed"))
                 db.session.execute(text("DELETE FROM things WHERE name = 'Zebra'"))
                 db.session.commit()
-            add_items(app, [{"name": f"new {seen}", "price": Decimal(seen % 3)}])
+            add_rows(app, Thing, [{"name": f"new {seen}", "price": Decimal(seen % 3)}])
             assert seen < 60
 
         names = [item["name"] for item in walk(client, as_user, meanwhile, sort=sort, limit=6)]
@@ -154,7 +137,7 @@ class TestCursor:
 
     def test_longest_names(self, app, client, as_user):
         """With the longest names the Link header stays below 3,000 characters."""
-        add_items(app, [{"name": f"{'😀' * 78}{number}"} for number in range(10, 13)])
+        add_rows(app, Thing, [{"name": f"{'😀' * 78}{number}"} for number in range(10, 13)])
 
         page = client.get(f"{API}/things?limit=1&sort=name", headers=as_user)
 

@@ -1,37 +1,21 @@
 """The filters of the items, the page of names, and the index of each order."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from decimal import Decimal
 
 import pytest
-from sqlalchemy import event, insert, text
+from sqlalchemy import event, text
 
 from app.data.base import db
-from app.items.models import Item, name_key
+from app.items.models import Item
 from support.api import API, error
-
-BEGAN = datetime(2026, 3, 1, tzinfo=UTC)
-ORDERS = ("id", "name", "price", "created_at")
-BOTH_WAYS = [*ORDERS, *(f"-{order}" for order in ORDERS)]
-NAMES = ["Lamp", "lamp", "Äpfel", "apple", "钥匙", "😀", "ﬁsh", "%_\\", "Zebra", "İstanbul", "ß", "SS"]
-
-
-def add_items(app, rows):
-    """Insert items; a row needs only a name."""
-    plain = {"price": Decimal(1), "created_at": BEGAN, "updated_at": BEGAN}
-    with app.app_context():
-        db.session.execute(insert(Item), [{**plain, "name_key": name_key(row["name"]), **row} for row in rows])
-        db.session.commit()
+from support.rows import BEGAN, BOTH_WAYS, NAMES, TIED, add_rows
 
 
 @pytest.fixture
 def many(app):
-    """Items with few prices and times, so that these orders have ties."""
-    rows = [
-        {"name": name, "price": Decimal(number % 3), "created_at": BEGAN + timedelta(microseconds=number % 4)}
-        for number, name in enumerate(NAMES)
-    ]
-    add_items(app, rows)
+    """Items with every kind of name, and few prices and times."""
+    add_rows(app, Item, TIED)
 
 
 def get(client, headers, query):
@@ -162,7 +146,7 @@ class TestCost:
             }
             for number in range(4000)
         ]
-        add_items(app, rows)
+        add_rows(app, Item, rows)
         with app.app_context():
             db.session.execute(text("ANALYZE TABLE items" if db.engine.dialect.name == "mysql" else "ANALYZE"))
             db.session.commit()
