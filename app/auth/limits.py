@@ -126,9 +126,7 @@ def _has_session(user_id: int, network: str, connection: Connection) -> bool:
 def counted_attempt(counters: LoginCounters) -> Iterator[None]:
     """Count the password check of the block as a failed login.
 
-    A server-side failure does not count.
-
-    Call `forget_failures` if the password is right.
+    A server-side failure does not count.  Call `forget_failures` if the password is right.
 
     Raises:
         ApiError: 429 `too_many_attempts`; 503 `overloaded` from the block.

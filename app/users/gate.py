@@ -172,13 +172,11 @@ class Gate:
         future, job = waiting
         load_changed.send(self, waiting=-1, running=1)
         try:
-            result = job()
+            finish = partial(future.set_result, job())
         except Exception as error:  # noqa: BLE001 -- the thread that waits raises it
-            load_changed.send(self, waiting=0, running=-1)
-            future.set_exception(error)
-        else:
-            load_changed.send(self, waiting=0, running=-1)
-            future.set_result(result)
+            finish = partial(future.set_exception, error)
+        load_changed.send(self, waiting=0, running=-1)
+        finish()
 
 
 def _lower_priority() -> None:
