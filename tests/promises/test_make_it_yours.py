@@ -25,6 +25,7 @@ FAST = (
 )
 HEAD = ScriptDirectory(ROOT / "migrations").get_current_head()
 NEXT = f"{int(HEAD) + 1:04}"
+SHOWN = re.search(r"Here it is (\d+)", PAGE)[1]
 NAME = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["name"]
 KEEP_THE_NAME = ["LICENSE", "docs/make-it-yours.md"]
 
@@ -51,8 +52,8 @@ def follow(project, text):
 
 
 def with_numbers(text):
-    """The text with the numbers of the newest migration and the next one, in place of 0003 and 0004."""
-    return text.replace("0004", NEXT).replace("0003", HEAD)
+    """The text with the number of the newest migration and the next one, in place of those of the page."""
+    return text.replace(SHOWN, NEXT).replace(f"{int(SHOWN) - 1:04}", HEAD)
 
 
 def edited(text, hunk):
