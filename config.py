@@ -118,6 +118,8 @@ class Config:
     MAX_CONTENT_LENGTH: Annotated[int, Range(min=1024, max=16 * 1024 * 1024)] = 65_536
     # Seconds in which a repeated Idempotency-Key gets the first answer.
     IDEMPOTENCY_KEY_EXPIRES: Annotated[int, Range(min=60, max=30 * DAY)] = DAY
+    # Serves the API document and the page at /docs.  If off, both are 404.
+    DOCS: bool = True
 
     # --- Trust ---
     # Origins whose pages may call the API, with cookies: https://app.example.com,https://admin.example.com
@@ -126,6 +128,11 @@ class Config:
     TRUSTED_HOSTS: Annotated[tuple[str, ...], HOSTS] = ()
     # Number of proxies in front whose X-Forwarded-For, -Proto and -Host are trusted.
     TRUSTED_PROXIES: Annotated[int, Range(min=0, max=10)] = 0
+    # Seconds for which a browser that came by HTTPS uses only HTTPS (RFC 6797); 0: no such header.  The default is the
+    # year of the OWASP REST Security Cheat Sheet.
+    HSTS_SECONDS: Annotated[int, Range(min=0, max=731 * DAY)] = 365 * DAY
+    # Includes the subdomains of the host.  Off, because they may belong to others who have no HTTPS.
+    HSTS_SUBDOMAINS: bool = False
 
     # --- The server ---
     PORT: Annotated[int, Range(min=1, max=65_535)] = 8000

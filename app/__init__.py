@@ -16,6 +16,7 @@ from app.extensions import api, migrate
 from app.items.cli import seed
 from app.items.routes import blp as items_blp
 from app.sessions.routes import blp as sessions_blp
+from app.system import docs
 from app.system.cli import errors_cli, openapi_cli
 from app.system.doctor import doctor
 from app.system.routes import blp as system_blp
@@ -67,6 +68,7 @@ def create_app(config: object) -> Flask:
     logs.init_app(app, keys.derivation_secrets)
     request.init_app(app)
     proxies.init_app(app)
+    docs.init_app(app)
 
     # Extensions.
     db.init_app(app)

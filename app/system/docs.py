@@ -1,11 +1,13 @@
-"""The files of the page at /docs and its content security policy."""
+"""The page at /docs: files, content security policy, switch."""
 
 from functools import cache
 from importlib.resources import files
 from typing import NamedTuple
 
-from flask import Response
+from flask import Flask, Response, request
+from werkzeug.exceptions import NotFound
 
+PATHS = ("/docs", "/openapi.json")
 MAX_AGE = 300  # seconds that a browser may keep a file after an update
 
 # No inline code and no other host.  React sets styles through the CSSOM, which the policy allows.
@@ -32,6 +34,21 @@ _ASSETS = {
     "swagger-ui-bundle.js": _Asset(*_SWAGGER_UI, "text/javascript"),
     "favicon-32x32.png": _Asset(*_SWAGGER_UI, "image/png"),
 }
+
+
+def init_app(app: Flask) -> None:
+    """Hide the page and the API document if DOCS is off."""
+    if not app.config["DOCS"]:
+        app.url_value_preprocessor(_hide)
+
+
+def _hide(*_endpoint_and_values: object) -> None:
+    """Make the path of the page or the document unknown.
+
+    So every method gets 404, and the log and the metrics show no route.
+    """
+    if request.path in PATHS or request.path.startswith("/docs/"):
+        request.routing_exception, request.url_rule = NotFound(), None
 
 
 @cache

@@ -30,10 +30,12 @@ blp = Blueprint("system", __name__, template_folder="templates", description="Ab
 def show_index() -> Any:
     """Name, version, and where the API document and its page are.
 
-    A browser gets a page, a program gets JSON.
+    A browser gets a page, a program gets JSON.  With `DOCS=false` there is no document, and no path to it.
     """
     config = current_app.config
-    about = {"name": config["API_TITLE"], "version": config["API_VERSION"], "openapi": "/openapi.json", "docs": "/docs"}
+    about = {"name": config["API_TITLE"], "version": config["API_VERSION"]}
+    if config["DOCS"]:
+        about |= {"openapi": "/openapi.json", "docs": "/docs"}
     if _is_browser(request.headers.get("Accept", "")):
         return _page("index.html", **about)
     return about

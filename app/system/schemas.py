@@ -4,12 +4,8 @@ from marshmallow import Schema, fields
 class IndexSchema(Schema):
     name = fields.String(required=True, metadata={"examples": ["Latchkey"]})
     version = fields.String(required=True, metadata={"examples": ["0.1.0"]})
-    openapi = fields.String(
-        required=True, metadata={"description": "The path of the API document.", "examples": ["/openapi.json"]}
-    )
-    docs = fields.String(
-        required=True, metadata={"description": "The path of a page to read and try it.", "examples": ["/docs"]}
-    )
+    openapi = fields.String(metadata={"description": "The path of the API document.", "examples": ["/openapi.json"]})
+    docs = fields.String(metadata={"description": "The path of a page to read and try it.", "examples": ["/docs"]})
 
 
 class HealthSchema(Schema):

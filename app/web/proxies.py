@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable
 
-from flask import Flask, Response, request
+from flask import Flask, Response, current_app, request
 from flask_cors import CORS
 from werkzeug.middleware.proxy_fix import ProxyFix
 
@@ -11,7 +11,6 @@ from app.web.request import CSRF_HEADER
 from app.web.typing import StartResponse, WSGIApplication, WSGIEnvironment
 
 ADDRESS_AND_PORT = re.compile(r"\[([0-9a-fA-F:.]+)\](?::\d+)?|([0-9.]+):\d+")
-HSTS = "max-age=31536000"  # one year, as the OWASP REST Security Cheat Sheet recommends
 ALLOWED_HEADERS = [
     "Authorization",
     "Content-Type",
@@ -41,7 +40,8 @@ def init_app(app: Flask) -> None:
         inner = _without_port(app.wsgi_app)
         app.wsgi_app = ProxyFix(inner, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]
     app.config["TRUSTED_HOSTS"] = list(app.config["TRUSTED_HOSTS"]) or None  # Flask's own check, 400
-    app.after_request(_promise_tls)
+    if app.config["HSTS_SECONDS"]:
+        app.after_request(_promise_tls)
     if app.config["CORS_ORIGINS"]:
         CORS(
             app,
@@ -69,7 +69,8 @@ def _without_port(inner: WSGIApplication) -> WSGIApplication:
 def _promise_tls(response: Response) -> Response:
     """Tell browsers that came by TLS to use TLS only (RFC 6797)."""
     if request.is_secure:
-        response.headers["Strict-Transport-Security"] = HSTS
+        subdomains = "; includeSubDomains" if current_app.config["HSTS_SUBDOMAINS"] else ""
+        response.headers["Strict-Transport-Security"] = f"max-age={current_app.config['HSTS_SECONDS']}{subdomains}"
     return response
 
 

@@ -154,10 +154,20 @@ class TestProxies:
 
 
 class TestTls:
-    def test_hsts(self):
-        """HTTPS responses have Strict-Transport-Security for a year; HTTP responses do not."""
-        client = client_of()
+    @pytest.mark.parametrize(
+        ("settings", "sent"),
+        [
+            ({}, ["max-age=31536000"]),
+            ({"HSTS_SECONDS": 300}, ["max-age=300"]),
+            ({"HSTS_SUBDOMAINS": True}, ["max-age=31536000; includeSubDomains"]),
+            ({"HSTS_SECONDS": 0, "HSTS_SUBDOMAINS": True}, []),
+        ],
+    )
+    def test_hsts(self, settings, sent):
+        """HTTPS responses, also errors, have the Strict-Transport-Security of the settings; HTTP has none."""
+        client = client_of(**settings)
 
-        assert "Strict-Transport-Security" not in client.get("/health/live").headers
-        response = client.get("/health/live", base_url="https://localhost")
-        assert response.headers["Strict-Transport-Security"] == "max-age=31536000"
+        for path in ("/health/live", "/nowhere"):
+            assert client.get(path).headers.getlist("Strict-Transport-Security") == []
+            response = client.get(path, base_url="https://localhost")
+            assert response.headers.getlist("Strict-Transport-Security") == sent

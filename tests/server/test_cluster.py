@@ -131,6 +131,17 @@ def test_a_refresh_race_over_three_servers_has_one_winner(cluster):
     assert len({claims(body["refresh_token"])["jti"] for _status, body in answers}) == 1
 
 
+@pytest.mark.parametrize(("length", "status"), [(1, 404), (5000, 414), (9000, 414)])
+def test_every_answer_promises_https_once(cluster, length, status):
+    """An answer of the application, of gunicorn and of nginx has one Strict-Transport-Security."""
+    with closing(cluster.client(8)) as client:
+        client.request("GET", f"/{'x' * length}")
+        response = client.getresponse()
+
+    assert response.status == status
+    assert response.headers.get_all("Strict-Transport-Security") == ["max-age=31536000"]
+
+
 def test_nginx_passes_the_address_of_the_client(cluster):
     """The proxy passes the client's address, and its errors have the API's shape."""
     forged = {"X-Forwarded-For": "203.0.113.9", "X-Forwarded-Host": "evil.example"}

@@ -41,6 +41,10 @@ def resources():
             yield resource["kind"], resource
 
 
+def nginx_conf():
+    return (DEPLOY / "nginx.conf").read_text()
+
+
 def pods():
     return [resource["spec"]["template"]["spec"] for kind, resource in resources() if kind in ("Deployment", "Job")]
 
@@ -89,7 +93,7 @@ class TestCompose:
     def test_nginx_has_the_addresses_of_the_servers(self):
         """nginx.conf has the addresses of the servers in compose.yaml."""
         fronts = [service["networks"]["front"] for name, service in COMPOSE["services"].items() if name[:3] == "app"]
-        asked = re.findall(r"server ([0-9.]+):8000 ", (DEPLOY / "nginx.conf").read_text())
+        asked = re.findall(r"server ([0-9.]+):8000 ", nginx_conf())
 
         assert [front["ipv4_address"] for front in fronts] == asked
         assert len(asked) == 3
@@ -233,12 +237,19 @@ def test_settings_are_ours(given):
 
 def test_the_body_limit_is_the_same():
     """The proxy has the body limit of the application."""
-    assert f"client_max_body_size {Config.MAX_CONTENT_LENGTH // 1024}k;" in (DEPLOY / "nginx.conf").read_text()
+    assert f"client_max_body_size {Config.MAX_CONTENT_LENGTH // 1024}k;" in nginx_conf()
+
+
+def test_nginx_promises_https_as_the_application_does():
+    """What nginx adds to answers without Strict-Transport-Security is the application's default."""
+    added = re.search(r"map \$upstream_http_strict_transport_security \$hsts {\s+\"\"\s+(\S+);", nginx_conf())
+
+    assert added[1] == f"max-age={Config.HSTS_SECONDS}"
 
 
 def test_nginx_does_not_compress():
     """A compressed answer has a weak ETag, which If-Match never matches."""
-    assert re.findall(r"^\s*gzip\S* .*$", (DEPLOY / "nginx.conf").read_text(), re.MULTILINE) == ["        gzip off;"]
+    assert re.findall(r"^\s*gzip\S* .*$", nginx_conf(), re.MULTILINE) == ["        gzip off;"]
 
 
 def test_no_path_of_a_unit_is_missing():

@@ -19,6 +19,7 @@ from app.system import stopping
 from app.users.models import User
 from config import TestingConfig
 from support.api import API, PASSWORD, error
+from support.contract import off_the_record
 from support.databases import at_version
 from support.statements import statements
 
@@ -47,6 +48,44 @@ class TestIndex:
         digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
         assert f"style-src 'sha256-{digest}'" in response.headers["Content-Security-Policy"]
         assert "default-src 'none'" in response.headers["Content-Security-Policy"]
+
+
+class TestWithoutDocs:
+    """DOCS=false."""
+
+    @pytest.fixture
+    def hidden(self):
+        """A client of an application without the page and the document, whose database is not used."""
+        config = TestingConfig()
+        config.DOCS = False
+        return create_app(config).test_client()
+
+    @pytest.mark.parametrize("path", ["/docs", "/docs/init.js", "/openapi.json"])
+    @pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "POST"])
+    def test_the_paths_are_unknown(self, hidden, caplog, method, path):
+        """Every method gets the answer and the log line of an unknown path."""
+        named = {"X-Request-ID": "abc"}
+        with caplog.at_level("INFO", "app.access"), off_the_record():  # nobody can read the document
+            unknown = hidden.open("/nowhere", method=method, headers=named)
+            response = hidden.open(path, method=method, headers=named)
+
+        assert response.status_code == 404
+        assert (response.status_code, response.data) == (unknown.status_code, unknown.data)
+        assert dict(response.headers) == dict(unknown.headers)
+        assert [record.route for record in caplog.records] == [None, None]
+
+    def test_the_front_page_does_not_link_to_them(self, hidden):
+        """Neither the page nor the JSON at `/` names a hidden path."""
+        assert hidden.get("/").json == {"name": API_TITLE, "version": __version__}
+        page = hidden.get("/", headers={"Accept": "text/html"}).text
+        assert "/health/ready" in page
+        assert "/docs" not in page
+        assert "openapi" not in page.lower()
+
+    def test_other_paths_are_served(self, hidden):
+        """Only the page and the document are hidden."""
+        assert hidden.get("/.well-known/jwks.json").status_code == 200
+        assert hidden.get("/health/live").status_code == 200
 
 
 @contextmanager
