@@ -1,9 +1,18 @@
 -- Two roles: latchkey_owner migrates the schema, latchkey reads and writes rows and cannot change the schema.
--- Run it once as a superuser of PostgreSQL 14 or newer, with the two passwords in the environment:
+-- Run it once as a superuser of PostgreSQL 14 or newer, with the two passwords in the environment, or in files that
+-- OWNER_PASSWORD_FILE and SERVICE_PASSWORD_FILE name:
 --   OWNER_PASSWORD=… SERVICE_PASSWORD=… psql --file deploy/postgresql/roles.sql postgres
 \set ON_ERROR_STOP on
 \getenv owner_password OWNER_PASSWORD
 \getenv service_password SERVICE_PASSWORD
+\if :{?owner_password}
+\else
+    \set owner_password `cat "$OWNER_PASSWORD_FILE"`
+\endif
+\if :{?service_password}
+\else
+    \set service_password `cat "$SERVICE_PASSWORD_FILE"`
+\endif
 
 CREATE ROLE latchkey_owner LOGIN PASSWORD :'owner_password';
 CREATE ROLE latchkey LOGIN PASSWORD :'service_password';

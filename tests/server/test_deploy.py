@@ -5,6 +5,7 @@ These tests build no image. test_cluster.py runs the servers with nginx.
 
 import re
 import shutil
+import stat
 import subprocess
 from fnmatch import fnmatch
 from pathlib import Path
@@ -16,6 +17,7 @@ from sqlalchemy.exc import ProgrammingError
 
 from app.data.connections import database_url
 from config import Config
+from config_rules import secret_problem
 from support.api import API, PASSWORD
 from support.databases import absent, bundled_server, named_server
 from support.programs import tool
@@ -26,7 +28,8 @@ KUBERNETES = sorted((DEPLOY / "kubernetes").glob("*.yaml"))
 UNITS = sorted((DEPLOY / "systemd").glob("*.service")) + sorted((DEPLOY / "systemd").glob("*.timer"))
 COMPOSE = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
 SETTINGS = {name for name in Config.__annotations__ if name.isupper()}
-SECRETS = {"DATABASE_URL", "JWT_SECRET_KEY", "POSTGRES_PASSWORD", "OWNER_PASSWORD", "SERVICE_PASSWORD"}
+SECRETS = {"DATABASE_URL", "JWT_SECRET_KEY"}  # settings that a file can hold: its path is the setting …_FILE
+IN_FILES = {f"{name}_FILE" for name in SECRETS}
 
 
 def run(name, *arguments, **options):
@@ -61,16 +64,54 @@ class TestCompose:
 
         assert checked.returncode == 0, checked.stdout
 
-    def test_has_no_secret_and_refuses_without(self):
-        """Every secret comes from the environment, and Compose stops if one is missing."""
+    def test_refuses_to_start_without_a_variable(self):
+        """Compose stops if one of the three variables is missing."""
         text = (DEPLOY / "compose.yaml").read_text()
 
-        for name in (*(SECRETS - {"DATABASE_URL"}), "TRUSTED_HOSTS", "TLS_DIR"):
-            uses = re.findall(r"\$\{" + name + r"\b(..)", text)
-            assert set(uses) == {":?"}, name
-        for service in COMPOSE["services"].values():
-            for name in SECRETS & service.get("environment", {}).keys():
-                assert "${" in service["environment"][name]
+        for name in ("SECRETS_DIR", "TRUSTED_HOSTS", "TLS_DIR"):
+            assert set(re.findall(r"\$\{" + name + r"\b(..)", text)) == {":?"}, name
+
+    def test_secrets_are_files(self):
+        """A service has no secret in its environment, only paths of the secrets that it may read."""
+        for name, service in COMPOSE["services"].items():
+            environment = service.get("environment", {})
+            paths = {value for key, value in environment.items() if key.endswith("_FILE")}
+            assert {f"/run/secrets/{target}" for _source, target in secrets_of(service)} == paths, name
+            assert not [key for key in environment if re.search(r"PASSWORD$|KEY$|URL$", key)]
+            assert {source for source, _target in secrets_of(service)} <= COMPOSE["secrets"].keys()
+
+    def test_the_documented_commands_make_the_secrets(self, tmp_path):
+        """The commands of docs/deployment.md make every secret, in a folder that only its owner can enter."""
+        blocks = re.findall(r"```sh\n(.+?)```", (ROOT / "docs" / "deployment.md").read_text(), re.DOTALL)
+        [commands] = [block for block in blocks if "openssl" in block and "for role" in block]
+        folder = tmp_path / "secrets"
+
+        run("sh", "-eu", "-c", commands.replace("/etc/latchkey/secrets", str(folder))).check_returncode()
+
+        wanted = {secret["file"].rpartition("/")[2] for secret in COMPOSE["secrets"].values()}
+        made = {path.name: path.read_text().strip() for path in folder.iterdir()}
+        assert made.keys() == wanted
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+        assert {stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()} == {0o444}  # for the containers' users
+        assert len(set(made.values())) == len(made)
+        assert made["database_url"] == f"postgresql://latchkey:{made['service_password']}@db/latchkey"
+        assert made["owner_database_url"] == f"postgresql://latchkey_owner:{made['owner_password']}@db/latchkey"
+        assert secret_problem(made["jwt_secret_key"]) == ""
+
+    @pytest.mark.parametrize("name", ["PYTHON_IMAGE", "POSTGRES_IMAGE", "NGINX_IMAGE"])
+    def test_images_can_be_pinned(self, name):
+        """Each foreign image comes from a variable, which may have a digest."""
+        pinned = "registry.example.com/image@sha256:" + "0" * 64
+        text = (DEPLOY / "compose.yaml").read_text()
+        compose = yaml.safe_load(re.sub(r"\$\{" + name + r":-[^}]+\}", pinned, text))
+
+        app = compose["services"]["app1"]["build"]["args"]["PYTHON_IMAGE"]
+        images = {"PYTHON_IMAGE": app} | {
+            f"{name}_IMAGE": compose["services"][service]["image"]
+            for name, service in (("POSTGRES", "db"), ("NGINX", "nginx"))
+        }
+        assert images[name] == pinned
+        assert sum(image == pinned for image in images.values()) == 1
 
     def test_the_schema_comes_before_the_servers_and_they_before_nginx(self):
         """The servers wait for the migration, and nginx waits for the servers."""
@@ -82,13 +123,16 @@ class TestCompose:
             assert services["nginx"]["depends_on"][name] == {"condition": "service_healthy"}
 
     def test_only_the_migration_has_the_role_of_the_owner(self):
-        """The servers connect as `latchkey`, the migration as `latchkey_owner`."""
-        users = {}
-        for name, service in COMPOSE["services"].items():
-            if url := service.get("environment", {}).get("DATABASE_URL"):
-                users[name] = re.match(r"postgresql://(\w+):", url)[1]
+        """The servers get the URL of the service, the migration gets that of the owner."""
+        urls = {
+            name: source
+            for name, service in COMPOSE["services"].items()
+            for source, target in secrets_of(service)
+            if target == "database_url"
+        }
 
-        assert users == {"migrate": "latchkey_owner", "app1": "latchkey", "app2": "latchkey", "app3": "latchkey"}
+        service = "database_url"
+        assert urls == {"migrate": "owner_database_url", "app1": service, "app2": service, "app3": service}
 
     def test_nginx_has_the_addresses_of_the_servers(self):
         """nginx.conf has the addresses of the servers in compose.yaml."""
@@ -119,10 +163,30 @@ class TestKubernetes:
             assert container["resources"].keys() == {"requests", "limits"}
 
     def test_only_the_job_has_the_secret_of_the_owner(self):
-        """The servers read the secret `latchkey`, the migration `latchkey-migrate`."""
-        secrets = [source["secretRef"]["name"] for pod in pods() for source in pod["containers"][0]["envFrom"][1:]]
+        """The servers mount the secret `latchkey`, the migration `latchkey-migrate`, and no environment has one."""
+        mounted = []
+        for pod in pods():
+            [container] = pod["containers"]
+            [mount] = [mount for mount in container["volumeMounts"] if mount["name"] == "secrets"]
+            [secret] = [volume["secret"] for volume in pod["volumes"] if volume["name"] == "secrets"]
+            assert mount["readOnly"]
+            assert secret["defaultMode"] == 0o440
+            assert pod["securityContext"]["fsGroup"] == pod["securityContext"]["runAsGroup"]
+            assert container["envFrom"] == [{"configMapRef": {"name": "latchkey"}}]
+            mounted.append((secret["secretName"], mount["mountPath"]))
 
-        assert sorted(secrets) == ["latchkey", "latchkey-migrate"]
+        assert sorted(mounted) == [("latchkey", "/run/secrets/latchkey"), ("latchkey-migrate", "/run/secrets/latchkey")]
+
+    def test_the_paths_of_the_secrets(self):
+        """The ConfigMap names the files of the mounted secrets, and each secret has these files."""
+        settings = next(resource["data"] for kind, resource in resources() if kind == "ConfigMap")
+
+        assert {name: settings[name] for name in IN_FILES} == {
+            f"{name}_FILE": f"/run/secrets/latchkey/{name}" for name in SECRETS
+        }
+        for kind, resource in resources():
+            if kind == "Secret":
+                assert resource["stringData"].keys() == SECRETS
 
     def test_only_the_ingress_reaches_the_pods(self):
         """The policy selects every pod of ours, and limits both directions."""
@@ -133,6 +197,16 @@ class TestKubernetes:
             labels = dict(resources())[kind]["spec"]["template"]["metadata"]["labels"]
             assert policy["podSelector"]["matchLabels"].items() <= labels.items()
         assert [rule["ports"] for rule in policy["ingress"]] == [[{"port": 8000}]]
+
+    def test_the_pods_reach_only_what_they_need(self):
+        """The pods connect to one address of the database and to the name server, and to nothing else."""
+        rules = dict(resources())["NetworkPolicy"]["spec"]["egress"]
+
+        [database, names] = rules
+        assert [peer["ipBlock"]["cidr"].partition("/")[2] for peer in database["to"]] == ["32"]
+        assert database["ports"] == [{"port": 5432}]
+        assert [set(peer) for peer in names["to"]] == [{"namespaceSelector", "podSelector"}]
+        assert {port["port"] for port in names["ports"]} == {53}
 
     def test_the_namespace_is_restricted(self):
         """The cluster enforces the strictest Pod Security Standard."""
@@ -197,11 +271,14 @@ class TestDockerfile:
 
 
 class TestSystemd:
-    @pytest.fixture
-    def units(self, tmp_path):
+    @pytest.fixture(params=["as they are", "with address lists"])
+    def units(self, request, tmp_path):
         """The units with the paths of this checkout.  systemd checks that the commands exist."""
         for path in UNITS:
             text = path.read_text().replace("/opt/latchkey/.venv/bin", str(BIN))
+            if request.param == "with address lists":
+                text = re.sub(r"^#(?=IPAddress)", "", text, flags=re.MULTILINE)
+                assert ("\nIPAddressDeny=any\n" in text) is (path.suffix == ".service")
             (tmp_path / path.name).write_text(text.replace("/opt/latchkey", str(ROOT)))
         return [tmp_path / path.name for path in UNITS]
 
@@ -218,6 +295,23 @@ class TestSystemd:
                 checked = run("systemd-analyze", "security", "--offline=true", "--no-pager", "--threshold=20", unit)
                 assert checked.returncode == 0, checked.stdout
 
+    def test_secrets_are_credentials(self):
+        """Each service gets its secrets as credentials, and only the migration gets the URL of the owner."""
+        for path in UNITS:
+            if path.suffix == ".service":
+                text = path.read_text()
+                loaded = dict(re.findall(r"^LoadCredential=(\w+):/etc/latchkey/secrets/(\w+)$", text, re.MULTILINE))
+                owner = "owner_database_url" if path.stem == "latchkey-migrate" else "database_url"
+                assert loaded == {"database_url": owner, "jwt_secret_key": "jwt_secret_key"}, path.name
+                given = dict(re.findall(r"(\w+_FILE)=%d/(\w+)", text))
+                assert given == {f"{name}_FILE": name.lower() for name in SECRETS}
+
+
+def secrets_of(service):
+    """The secrets of a service of Compose: the names of the source and of the file."""
+    for secret in service.get("secrets", []):
+        yield (secret, secret) if isinstance(secret, str) else (secret["source"], secret["target"])
+
 
 @pytest.mark.parametrize(
     "given",
@@ -230,8 +324,8 @@ class TestSystemd:
 )
 def test_settings_are_ours(given):
     """Every variable is a setting of config.py, and no file contains a secret."""
-    assert given.keys() <= SETTINGS | {"APP_ENV"}
-    assert all(given[name] == "" or "${" in given[name] for name in given.keys() & SECRETS)
+    assert given.keys() <= SETTINGS | IN_FILES | {"APP_ENV"}
+    assert all(given[name] == "" for name in given.keys() & SECRETS)
     assert given.get("APP_ENV", "production") == "production"
 
 
@@ -261,14 +355,16 @@ def test_no_path_of_a_unit_is_missing():
 
 
 @pytest.fixture(scope="module")
-def roles():
+def roles(tmp_path_factory):
     """The URLs of the owner and of the service, on a server where roles.sql has run."""
     reason = absent("postgresql")
     if reason or named_server("postgresql"):
         pytest.skip(reason or "roles.sql creates roles of the whole server, so it needs one of its own")
+    file = tmp_path_factory.mktemp("secrets") / "service_password"
+    file.write_text("service\n")
     with pytest.MonkeyPatch.context() as patch, bundled_server() as server:
-        patch.setenv("OWNER_PASSWORD", "owner")
-        patch.setenv("SERVICE_PASSWORD", "service")
+        patch.setenv("OWNER_PASSWORD", "owner")  # roles.sql accepts both: the environment and a file
+        patch.setenv("SERVICE_PASSWORD_FILE", str(file))
         server.psql((DEPLOY / "postgresql" / "roles.sql").read_text())
         url = make_url(server.get_uri()).set(database="latchkey")
         yield [
