@@ -14,7 +14,7 @@ EXTRAS := --extra metrics --extra traces
 export PORT
 
 .DEFAULT_GOAL := help
-.PHONY: help install run dev test test-fast coverage faults bench check lint format types drift migrate tour lock clean
+.PHONY: help install run dev test test-fast coverage faults bench check lint format types drift migrate tour lock sbom clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -69,6 +69,12 @@ lock: .venv/dev ## Compile requirements/*.txt from pyproject.toml
 	$(UV_COMPILE) --upgrade $(EXTRAS) --constraint requirements/prod.txt --output-file requirements/extras.txt
 	$(UV_COMPILE) --upgrade $(EXTRAS) --group dev --constraint requirements/extras.txt --output-file requirements/dev.txt
 	$(UV_COMPILE) --upgrade $(EXTRAS) --group bench --constraint requirements/dev.txt --output-file requirements/bench.txt
+
+sbom: .venv/dev ## Write sbom.json, the bill of materials of the production packages (CycloneDX)
+	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && $(BIN)/python -m venv --without-pip "$$folder" \
+		&& $(BIN)/python -m pip --python "$$folder/bin/python" install --quiet --disable-pip-version-check --require-hashes \
+			-r requirements/prod.txt \
+		&& $(BIN)/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible --output-file sbom.json "$$folder"
 
 clean: ## Remove .venv and the caches, but not the data in instance/
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .coverage htmlcov
