@@ -134,6 +134,14 @@ class TestCompose:
         service = "database_url"
         assert urls == {"migrate": "owner_database_url", "app1": service, "app2": service, "app3": service}
 
+    def test_only_nginx_has_a_way_to_the_internet(self):
+        """Every other service has only internal networks, which have no way outside."""
+        open_networks = {name for name, network in COMPOSE["networks"].items() if not network.get("internal")}
+
+        connected = {name for name, service in COMPOSE["services"].items() if open_networks & set(service["networks"])}
+        assert connected == {"nginx"}
+        assert {name for name, service in COMPOSE["services"].items() if "ports" in service} == {"nginx"}
+
     def test_nginx_has_the_addresses_of_the_servers(self):
         """nginx.conf has the addresses of the servers in compose.yaml."""
         fronts = [service["networks"]["front"] for name, service in COMPOSE["services"].items() if name[:3] == "app"]
