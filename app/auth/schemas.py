@@ -2,7 +2,7 @@ from marshmallow import Schema, fields
 from marshmallow.validate import Equal, Length
 
 from app.sessions.schemas import SESSION_ENDS
-from app.users.schemas import AccountSchema, NewPassword, UserSchema
+from app.users.schemas import AccountSchema, ChosenUsername, NewPassword, UserSchema
 from app.web.fields import QueryFlag, Text
 
 # Characters.  A login does not check the rules for new names, but `username_key` must accept the text.
@@ -14,7 +14,7 @@ _TOKEN = "eyJhbGciOiJFZERTQSIsImtpZCI6Ij…"  # noqa: S105 -- an example
 
 
 class RegistrationSchema(AccountSchema):
-    pass
+    username = ChosenUsername(required=True)
 
 
 class CredentialsSchema(Schema):

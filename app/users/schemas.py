@@ -1,4 +1,3 @@
-import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
@@ -7,6 +6,7 @@ from marshmallow import Schema, ValidationError, fields, validates_schema
 from marshmallow.validate import Length
 
 from app.users.models import USERNAME_LENGTH
+from app.users.name_rules import is_reserved, name_problem
 from app.users.password_rules import is_common, resembles
 from app.users.passwords import MIN_PASSWORD_LENGTH, PASSWORD_LENGTH
 from app.web.fields import NextCursor, PageArgs, RowSchema, StrictBoolean, Text, Timestamp, normalized_within
@@ -16,7 +16,9 @@ _NAME_LENGTH = Length(min=3, max=USERNAME_LENGTH)
 
 
 _NAME = {
-    "description": "Letters with marks, digits and, after the first character, `. _ -`. Unique, ignoring case.",
+    "description": "PRECIS UsernameCaseMapped (RFC 8265), further restricted: letters, their marks and digits of one "
+    "script (Latin may mix with Han and kana, Bopomofo or Hangul) and, after the first character, `. _ -`. No "
+    "invisible characters, few marks on a letter. Unique, ignoring case. Names like `admin` are reserved.",
     "examples": ["grace"],
 }
 
@@ -29,17 +31,24 @@ class Username(fields.String):
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> str:
         name = normalized_within(_NAME_LENGTH, super()._deserialize(value, attr, data, **kwargs), "NFKC")
-        if name and not _is_username(name):
-            raise ValidationError("Use letters, digits and . _ - only. Start with a letter or a digit.")
+        _NAME_LENGTH(name)  # before the rules, whose cost grows with the length
+        if problem := name_problem(name):
+            raise ValidationError(problem)
         return name
 
 
-def _is_username(name: str) -> bool:
-    kinds = [unicodedata.category(character) for character in name]  # L… letters, M… their marks, Nd digits
-    inside = all(
-        kind[0] in "LM" or kind == "Nd" or character in "._-" for kind, character in zip(kinds, name, strict=True)
-    )
-    return inside and (kinds[0][0] == "L" or kinds[0] == "Nd")
+class ChosenUsername(Username):
+    """A user name that people choose themselves, so not a reserved one."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> str:
+        name = super()._deserialize(value, attr, data, **kwargs)
+        if is_reserved(name, _service_names()):
+            raise ValidationError("This name is reserved.")
+        return name
+
+
+def _service_names() -> set[str]:
+    return {current_app.config["API_TITLE"], current_app.config["JWT_ISSUER"]}
 
 
 class NewPassword(fields.String):
@@ -72,7 +81,10 @@ class NewPassword(fields.String):
 
 
 class AccountSchema(Schema):
-    """The fields of a new account."""
+    """The fields of a new account.
+
+    The command line may use reserved names.
+    """
 
     username = Username(required=True)
     password = NewPassword(required=True)
@@ -104,7 +116,7 @@ class UserPageSchema(Schema):
 class OwnChangesSchema(Schema):
     """The fields that users may change in their own account."""
 
-    username = Username()
+    username = ChosenUsername()
 
 
 class UserChangesSchema(Schema):
