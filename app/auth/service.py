@@ -112,7 +112,8 @@ def _verify(
 ) -> Account:
     counters = login_counters(user.id if user else None, name, client.ip_address)
     with counted_attempt(counters):
-        is_correct = verify_password(user.password_hash if user else None, password)
+        is_usable = user is not None and user.is_active
+        is_correct = verify_password(user.password_hash if user else None, password, is_usable=is_usable)
     if user is None or not is_correct or not user.is_active:
         prune_some()
         who = {"user_id": user.id} if user else {"name_hash": name_hash(name)}

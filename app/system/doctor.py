@@ -20,6 +20,7 @@ from app.system.migrations import Schema, schema
 from app.tokens.key_set import MIN_SECRET_BYTES, SECRET_KID, KeySetError
 from app.tokens.keys import ring
 from app.users.models import User
+from app.users.passwords import outdated_hashes
 
 CLOCKS = {  # seconds since 1970 by the database's clock; SQLite has none
     "postgresql": "SELECT extract(epoch FROM clock_timestamp())",
@@ -135,8 +136,19 @@ def _check_database() -> Iterator[Finding]:
     yield from _check_clock(backend)
     if backend == "postgresql":
         yield _check_timeouts()
-    if migrated is not Schema.behind and not db.session.scalar(select(exists().where(User.is_admin, User.is_active))):
+    if migrated is Schema.behind:
+        return
+    if not db.session.scalar(select(exists().where(User.is_admin, User.is_active))):
         yield Finding("admins", Status.warning, "there is no administrator", "flask users create NAME --admin")
+    yield _check_hashes()
+
+
+def _check_hashes() -> Finding:
+    number = db.session.scalar(select(func.count(User.id)).where(outdated_hashes(User.password_hash)))
+    if not number:
+        return Finding("hashes", Status.ok, "all passwords have the configured costs")
+    message = f"{number} password(s) have other costs than ARGON2_…; each changes with its user's next login"
+    return Finding("hashes", Status.ok, message)
 
 
 def _check_clock(backend: str) -> Iterator[Finding]:

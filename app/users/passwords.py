@@ -1,25 +1,32 @@
 """Password hashing: the only file that knows argon2."""
 
-import secrets
+from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from typing import NamedTuple, cast
 
-from argon2 import PasswordHasher
+from argon2 import PasswordHasher, extract_parameters, low_level
 from argon2.exceptions import InvalidHashError, VerificationError
 from flask import Flask, current_app, has_request_context, request
+from sqlalchemy import ColumnElement, SQLColumnExpression, and_, select
+from sqlalchemy.exc import SQLAlchemyError
 
+from app.data.statements import read
 from app.data.text import TextTooLongError, normalized
 from app.users.gate import Gate, cores
+from app.users.hash_costs import Cost, Dearest
+from app.users.models import User
 from app.web.networks import network_of
 
 MIN_PASSWORD_LENGTH = 8  # characters: the smallest value of the setting PASSWORD_MIN_LENGTH
 PASSWORD_LENGTH = 128  # characters, after NFKC; the cost of a hash does not grow with it
+SEARCHED = 100_000  # accounts in which a process looks for hashes with other parameters, at its first login
+MOST_KINDS = 8  # of such parameters
 SPARE_THREADS = 1 / 8  # share of a worker's threads that logins leave to other requests; at least 3
 
 
 class _Passwords(NamedTuple):
     hasher: PasswordHasher
-    dummy: str
+    dearest: Dearest
     gate: Gate
 
 
@@ -30,12 +37,11 @@ def init_app(app: Flask) -> None:
         time_cost=app.config["ARGON2_TIME_COST"],
         parallelism=app.config["ARGON2_PARALLELISM"],
     )
-    # Verified if the user is unknown.  It has the current parameters, so that it costs the same.
-    dummy = hasher.hash(secrets.token_hex())
+    dearest = Dearest(Cost(hasher.memory_cost, hasher.time_cost, hasher.parallelism))
     slots = max(1, cores() // app.config["WEB_CONCURRENCY"])
     threads = app.config["THREADS"]
     queue = max(1, threads - slots - max(3, int(threads * SPARE_THREADS)))
-    app.extensions["passwords"] = _Passwords(hasher, dummy, Gate(slots, queue))
+    app.extensions["passwords"] = _Passwords(hasher, dearest, Gate(slots, queue))
 
 
 def _passwords() -> _Passwords:
@@ -73,30 +79,102 @@ def hash_password(password: str) -> str:
     Raises:
         ApiError: 503 `overloaded`, where too many are hashed already.
     """
-    hasher, _dummy, gate = _passwords()
+    hasher, _dearest, gate = _passwords()
     return gate.run(_network(), hasher.hash, normalize_password(password))
 
 
-def verify_password(password_hash: str | None, password: str) -> bool:
+def verify_password(password_hash: str | None, password: str, *, is_usable: bool = True) -> bool:
     """Whether the password matches the hash.
 
-    Without a hash, or with a password that is too long, the answer is no, at the same cost.
+    Every refusal costs the same: as much as the dearest hash that is configured or stored.
+
+    Args:
+        password_hash: None for an unknown user.
+        password: of any length.  One that is too long does not match.
+        is_usable: whether a match is accepted.  False for an inactive user, whose right password costs as a wrong one.
 
     Raises:
         ApiError: 503 `overloaded`, where too many are hashed already.
     """
-    hasher, dummy, gate = _passwords()
+    hasher, dearest, gate = _passwords()
+    if dearest.is_search_due():
+        _meet_stored_hashes(dearest)
+    cost = cost_of(password_hash)
+    if cost:
+        dearest.meet(cost)
     try:
         password = normalize_password(password)
     except TextTooLongError:
-        password_hash, password = None, ""
+        password_hash, cost = None, None
+    is_correct = False
+    if password_hash is not None:
+        is_correct = gate.run(_network(), _matches, hasher, password_hash, password)
+    if not (is_correct and is_usable) and (left := dearest.beyond(cost)):
+        gate.run(_network(), _spend, left)
+    return is_correct
+
+
+def _matches(hasher: PasswordHasher, password_hash: str, password: str) -> bool:
     try:
-        gate.run(_network(), hasher.verify, password_hash or dummy, password)
+        return hasher.verify(password_hash, password)
     except (VerificationError, InvalidHashError):
         return False
-    return password_hash is not None
+
+
+def _spend(cost: Cost) -> None:
+    """Hash something of that cost."""
+    low_level.hash_secret_raw(
+        secret=b"nothing", salt=bytes(16), hash_len=32, type=low_level.Type.ID,
+        time_cost=cost.passes, memory_cost=cost.memory, parallelism=cost.lanes,
+    )  # fmt: skip
+
+
+def cost_of(password_hash: str | None) -> Cost | None:
+    """The cost of a hash.  None for one that is not ours."""
+    try:
+        found = extract_parameters(password_hash or "")
+    except InvalidHashError:
+        return None
+    return Cost(found.memory_cost, found.time_cost, found.parallelism)
 
 
 def is_outdated(password_hash: str) -> bool:
-    """Whether the hash has other parameters than the current ones."""
-    return _passwords().hasher.check_needs_rehash(password_hash)
+    """Whether the hash is not ours, or has other parameters."""
+    return cost_of(password_hash) is None or _passwords().hasher.check_needs_rehash(password_hash)
+
+
+def outdated_hashes(column: SQLColumnExpression[str], prefixes: Iterable[str] = ()) -> ColumnElement[bool]:
+    """Whether a stored hash has neither the current parameters nor these."""
+    return and_(*(~column.startswith(prefix, autoescape=True) for prefix in (_current_prefix(), *prefixes)))
+
+
+def _current_prefix() -> str:
+    """The beginning of a new hash, up to its salt: `$argon2id$v=19$m=19456,t=2,p=1$`."""
+    hasher = _passwords().hasher
+    parameters = f"m={hasher.memory_cost},t={hasher.time_cost},p={hasher.parallelism}"
+    return f"$argon2{hasher.type.name.lower()}$v={low_level.ARGON2_VERSION}${parameters}$"
+
+
+def _meet_stored_hashes(dearest: Dearest) -> None:
+    """Find other parameters among the oldest accounts, which use them longest.
+
+    Reads at most SEARCHED rows for each kind of parameters.  Hashes of other accounts are met when somebody tries to
+    log in there.
+    """
+    oldest = select(User.password_hash).order_by(User.id).limit(SEARCHED).subquery().c.password_hash
+    met: list[str] = []
+    try:
+        while len(met) < MOST_KINDS:
+            others = read(select(oldest).where(oldest.startswith("$argon2"), outdated_hashes(oldest, met)).limit(1))
+            if not others:
+                return
+            if cost := cost_of(others[0].password_hash):
+                dearest.meet(cost)
+            met.append(_prefix(others[0].password_hash))
+    except SQLAlchemyError as error:
+        current_app.logger.warning("The costs of the stored hashes could not be read: %s", type(error).__name__)
+
+
+def _prefix(password_hash: str) -> str:
+    """The hash without salt and digest."""
+    return password_hash.rpartition("$")[0].rpartition("$")[0] + "$"

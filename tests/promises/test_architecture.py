@@ -24,7 +24,10 @@ LAYERS = {
     r"app\.observability(\.\w+)?": (9, "observability"),
     r"app\.(data(\.\w+)?|extensions)": (1, "the databases"),
     r"app\.web(\.\w+)?": (2, "HTTP as this project speaks it"),
-    r"app\.\w+\.models|app\.users\.(passwords|hash_costs|password_rules|name_rules|disguise|gate)": (3, "models"),
+    r"app\.\w+\.models|app\.users\.(passwords|hash_costs|password_\w+|name_rules|disguise|patterns|gate)": (
+        3,
+        "models",
+    ),
     r"app\.\w+\.schemas": (4, "schemas"),
     r"app\.\w+\.(routes|cli)": (8, "routes and commands"),
     r"app\.tokens(\.\w+)?": (5, "tokens"),

@@ -195,7 +195,7 @@ class TestWindows:
             assert 590 <= self.exhaust(client) <= 600
 
 
-def overloaded(*_args):
+def overloaded(*_args, **_options):
     raise ApiError(Code.overloaded)
 
 

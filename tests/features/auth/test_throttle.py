@@ -162,7 +162,7 @@ class TestLimit:
     def test_an_overload_does_not_count(self, app, client, user, monkeypatch):
         """An attempt that ends in 503 does not count."""
 
-        def overloaded(*_args):
+        def overloaded(*_args, **_options):
             raise ApiError(Code.overloaded)
 
         with monkeypatch.context() as patch:
@@ -209,9 +209,9 @@ class TestLimit:
         seen = []
 
         def watch(function):
-            def watched(*args):
+            def watched(*args, **options):
                 seen.append(db.session().in_transaction())
-                return function(*args)
+                return function(*args, **options)
 
             return watched
 
@@ -321,8 +321,8 @@ class TestRenewal:
         harder = another(ARGON2_TIME_COST=2)
         verify = passwords.verify_password
 
-        def verify_slowly(password_hash, password):
-            known = verify(password_hash, password)
+        def verify_slowly(password_hash, password, **options):
+            known = verify(password_hash, password, **options)
             monkeypatch.setattr("app.auth.service.verify_password", verify)
             log_in(harder.test_client(), user.username)
             return known

@@ -42,7 +42,7 @@ class TestHealthy:
 
         code, checks = examine(app)
 
-        expected = {"settings", "keys", "database", "migrations", "clock", "files", "cookies"}
+        expected = {"settings", "keys", "database", "migrations", "clock", "files", "cookies", "hashes"}
         if db_kind(app) == "sqlite":
             expected -= {"clock"}
         if db_kind(app) == "postgresql":
