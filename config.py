@@ -27,6 +27,7 @@ from config_rules import (
     Printable,
     secret_problem,
     stored_secret,
+    unreadable,
 )
 
 ROOT = Path(__file__).parent
@@ -107,6 +108,8 @@ class Config:
     ALLOW_DELETE_ALL_USERS: bool = False
     # Characters, at least 8.  NIST SP 800-63B-4 requires 15 if the password is the only factor.
     PASSWORD_MIN_LENGTH: Annotated[int, Range(min=8, max=64)] = 8
+    # A file of further passwords to refuse (UTF-8, one a line; case is ignored).  A worker needs 8 bytes for each.
+    PASSWORD_LIST: Annotated[str, Printable()] = ""
 
     # --- Password hashing: Argon2id at the minimum of the OWASP Password Storage Cheat Sheet ---
     ARGON2_MEMORY_COST: Annotated[int, Range(min=8, max=1_048_576)] = 19_456  # KiB
@@ -177,6 +180,8 @@ class Config:
         if 0 < self.SESSION_IDLE < 2 * self.JWT_ACCESS_TOKEN_EXPIRES:
             # A client refreshes a session only when an access token ends.
             found["SESSION_IDLE"] = "must be 0, or at least twice JWT_ACCESS_TOKEN_EXPIRES"
+        if problem := unreadable(self.PASSWORD_LIST):
+            found["PASSWORD_LIST"] = problem
         if self.METRICS_PORT == self.PORT:
             found["METRICS_PORT"] = "must differ from PORT, which is public"
         return found
@@ -270,8 +275,9 @@ def load_config() -> Config:
     except EnvValidationError as error:
         messages = cast("Mapping[str, list[str]]", error.error_messages)
         raise ConfigError({name: " ".join(texts) for name, texts in messages.items()}) from None
-    if config.JWT_KEYSET:
-        config.JWT_KEYSET = str(ROOT / config.JWT_KEYSET)  # independent of the working directory
+    for setting in ("JWT_KEYSET", "PASSWORD_LIST"):
+        if path := getattr(config, setting):
+            setattr(config, setting, str(ROOT / path))  # independent of the working directory
     if problems := config.problems():
         raise ConfigError(problems)
     return config

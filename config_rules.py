@@ -113,6 +113,16 @@ def secret_problem(secret: str) -> str:
     return f"{problem}; make one with: python -c 'import secrets; print(secrets.token_urlsafe(48))'"
 
 
+def unreadable(path: str) -> str:
+    """Why the file cannot be read, and the fix; empty if it can, or if there is none."""
+    try:
+        if path:
+            Path(path).open("rb").close()
+    except OSError as error:
+        return f"cannot be read ({error.strerror}); correct the path or the rights, or leave it unset"
+    return ""
+
+
 def stored_secret(path: Path) -> str:
     """The secret in the file.
 

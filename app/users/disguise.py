@@ -12,6 +12,7 @@ _SUBSTITUTES = {
     "0": "o", "1": "i", "3": "e", "4": "a", "5": "s", "7": "t", "8": "b", "9": "g",
     "@": "a", "$": "s", "!": "i", "|": "i", "+": "t", "€": "e", "l": "i",
 }  # fmt: skip
+_TABLE = str.maketrans(_SUBSTITUTES)
 # The letter in a Unicode name: LATIN SMALL LETTER E WITH ACUTE, LATIN LETTER SMALL CAPITAL E, LATIN SMALL LETTER ALPHA.
 _LATIN = re.compile(r"LATIN (?:SMALL |CAPITAL )?LETTER (?:[A-Z]+ )*?([A-Z]|ALPHA|IOTA)(?: WITH .+)?")
 
@@ -34,7 +35,7 @@ def plain(text: str) -> str:
     Args:
         text: case-folded, in NFKC.
     """
-    return "".join(map(plain_character, text))
+    return text.translate(_TABLE) if text.isascii() else "".join(map(plain_character, text))
 
 
 def skeleton(text: str) -> str:

@@ -7,7 +7,7 @@ from marshmallow.validate import Length
 
 from app.users.models import USERNAME_LENGTH
 from app.users.name_rules import is_reserved, name_problem
-from app.users.password_rules import is_common, resembles
+from app.users.password_rules import is_common, is_predictable, resembles, resembles_service, service_names
 from app.users.passwords import MIN_PASSWORD_LENGTH, PASSWORD_LENGTH
 from app.web.fields import NextCursor, PageArgs, RowSchema, StrictBoolean, Text, Timestamp, normalized_within
 
@@ -42,17 +42,13 @@ class ChosenUsername(Username):
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> str:
         name = super()._deserialize(value, attr, data, **kwargs)
-        if is_reserved(name, _service_names()):
+        if is_reserved(name, service_names()):
             raise ValidationError("This name is reserved.")
         return name
 
 
-def _service_names() -> set[str]:
-    return {current_app.config["API_TITLE"], current_app.config["JWT_ISSUER"]}
-
-
 class NewPassword(fields.String):
-    """A new password that is not common.
+    """A new password that is not easy to guess.
 
     It has 8 (PASSWORD_MIN_LENGTH) to 128 characters after NFKC.
     """
@@ -64,7 +60,8 @@ class NewPassword(fields.String):
                 "format": "password",
                 "minLength": MIN_PASSWORD_LENGTH,
                 "maxLength": PASSWORD_LENGTH,
-                "description": "Any characters, including spaces and emoji. Common passwords are refused. "
+                "description": "Any characters, including spaces and emoji. Common passwords, patterns such as "
+                "`123456789012` and the names of the user and the service are refused. "
                 "The setting `PASSWORD_MIN_LENGTH` may require more.",
                 "examples": ["correct horse battery"],
             },
@@ -75,8 +72,12 @@ class NewPassword(fields.String):
         password: str = super()._deserialize(value, attr, data, **kwargs)
         length = Length(min=current_app.config["PASSWORD_MIN_LENGTH"], max=PASSWORD_LENGTH)
         length(normalized_within(length, password, "NFKC"))
-        if is_common(password):
+        if is_common(password, current_app.config["PASSWORD_LIST"]):
             raise ValidationError("This password is too common.")
+        if is_predictable(password):
+            raise ValidationError("This password repeats itself or follows a pattern.")
+        if resembles_service(password):
+            raise ValidationError("The password is too similar to the name of this service.")
         return password
 
 

@@ -11,9 +11,11 @@ from hostile_cases import CATALOGUE, DECIDED, EXCEPTIONS, FIELDS, cases, choices
 from hostile_world import World
 
 from app.data.base import Base, db
+from app.users.password_rules import is_predictable
 from support.api import API, PASSWORD, UNLIMITED, bearer, error, variant
 
 JSON = "application/json"
+UNPREDICTABLE = "k9#vR2"
 SHORTER = {"nul": "correct", "len-72-73": "z" * 72}  # case → a shorter password that must not log in
 NOT_TEXT = "\ud800", "\udc00", "\ud83d", "\ude00", "\udfff"  # the lone surrogates of the catalogue
 
@@ -131,6 +133,9 @@ class TestPasswords:
     def test_is_taken_or_refused(self, world, text, verdict, request):
         """Only the whole accepted password logs in; a refused one is a wrong password."""
         username = f"p{world.numbered()['n']}"
+        if verdict == "accept" and is_predictable(text):
+            assert_refused(post(world, "auth/register", {"username": username, "password": text}), text)
+            text = (UNPREDICTABLE + text)[:128]  # so that its characters are tested all the same
         response = post(world, "auth/register", {"username": username, "password": text})
 
         if verdict == "reject":

@@ -232,6 +232,16 @@ class TestLoadConfig:
 
         assert refusal().startswith("DATABASE_POOLER: is for PostgreSQL")
 
+    def test_the_list_of_passwords_is_read(self, production, monkeypatch, tmp_path):
+        """PASSWORD_LIST must be a readable file; a relative path begins at the project."""
+        (tmp_path / "words.txt").touch()
+        monkeypatch.setenv("PASSWORD_LIST", "words.txt")
+        assert str(tmp_path / "words.txt") == load_config().PASSWORD_LIST
+
+        for path in ("missing.txt", "."):
+            monkeypatch.setenv("PASSWORD_LIST", path)
+            assert refusal().startswith("PASSWORD_LIST: cannot be read (")
+
     def test_loads_are_independent(self, production, monkeypatch):
         """A later load does not see the values of an earlier one."""
         monkeypatch.setenv("REFRESH_GRACE", "0")

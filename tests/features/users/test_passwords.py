@@ -6,26 +6,32 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from app.users import gate
+from app.data.text import folded
+from app.users import gate, password_list
 from app.users.gate import FairQueue, Gate
-from app.users.password_rules import COMMON_PASSWORDS, is_common, resembles
+from app.users.password_list import PasswordList
+from app.users.password_rules import COMMON_PASSWORDS, is_common, is_predictable, resembles
 from app.web.errors import ApiError, Code
 from support.api import API, PASSWORD, error, log_in, sign_up
 
 COMMON = "This password is too common."
+PATTERN = "This password repeats itself or follows a pattern."
+SERVICE = "The password is too similar to the name of this service."
 NAME = "The password is too similar to the user name."
 
 
 class TestRules:
     def test_the_list(self):
-        """The list names source and licence, and has more than 10,000 passwords."""
+        """The list names sources and licence, and has enough passwords of every length."""
         lines = COMMON_PASSWORDS.read_text().splitlines()
+        head = "\n".join(line for line in lines if line.startswith("#"))
         words = [line for line in lines if not line.startswith("#")]
 
-        assert "zxcvbn" in lines[0]
-        assert any("MIT" in line for line in lines if line.startswith("#"))
-        assert len(words) == len(set(words)) > 10_000
-        assert min(map(len, words)) == 8
+        assert all(word in head for word in ("zxcvbn", "SecLists", "MIT License"))
+        assert len(words) == len(set(words))
+        assert [word for word in words if word != folded(word, "NFKC", 128)] == []
+        assert [sum(len(word) >= length for word in words) for length in (8, 12, 15, 20)] == [22275, 10893, 4695, 1019]
+        assert COMMON_PASSWORDS.stat().st_size < 600_000
 
     @pytest.mark.parametrize(
         "password",
@@ -38,16 +44,50 @@ class TestRules:
             "password2026!",
             "Baseball 99",
             "trustno1",
+            "1a2b3c4d5e6f",
+            "2026password",
+            "P@55w0rd!!",
+            "nick1234-rem936",
         ],
     )
     def test_common(self, password):
         """A common password is found in any case and width, with digits added."""
         assert is_common(password)
 
-    @pytest.mark.parametrize("password", [PASSWORD, "1a2b3c4d5e6f", "xkcd 936 staple", "密码学很有意思", "🔑" * 8])
-    def test_not_common(self, password):
+    @pytest.mark.parametrize(
+        "password",
+        [
+            "passwordpassword", "password password", "iloveyouiloveyou", "password1password2", "footballbaseball",
+            "qwertyuiopasdfgh", "qwer1234", "1q2w3e4r5t6y", "йцукен123", "123456789012345", "abcdefgh7654321",
+            "x" * 30, "🔑" * 8, "xk7#" * 16, "ab" * 64, "P4SSW0RD-p4ssw0rd", "0987654321zyxwvuts", "aaaaaaaabbbbbbbb!",
+        ],
+    )  # fmt: skip
+    def test_predictable(self, password):
+        """Repetitions, keyboard walks, sequences and joins of common words are found at any length."""
+        assert is_predictable(password)
+
+    @pytest.mark.parametrize(
+        "password",
+        [
+            PASSWORD, "correct horse", "xkcd 936 staple", "密码学很有意思", "пароль не скажу", "7d1m5x9r3q8b",
+            "k9#vR2xq", "were poppy property", "sunshine, football and princess", "the cat and the hat",
+        ],
+    )  # fmt: skip
+    def test_good(self, password):
         """Other passwords of any script are accepted, whatever characters they have."""
         assert not is_common(password)
+        assert not is_predictable(password)
+
+    @pytest.mark.parametrize("password", ["x" * 128, "ab" * 64, "qwertyuiop1" * 11, "".join(map(chr, range(200, 328)))])
+    def test_costs_little(self, password):
+        """The longest passwords take at most 50 ms of CPU time."""
+        is_common(password)  # reads the list
+        began = time.process_time()
+        is_common(password)
+        is_predictable(password)
+        resembles(password, "ab" * 32)
+
+        assert time.process_time() - began < 0.05
 
     @pytest.mark.parametrize(
         ("password", "username", "alike"),
@@ -56,18 +96,38 @@ class TestRules:
             ("GraceHopper", "gracehopper", True),
             ("gracehopper1906", "gracehopper", True),
             ("gracehopper!", "gracehopper7", True),
-            ("a gracehopper", "gracehopper", False),
+            ("a gracehopper", "gracehopper", True),
+            ("2026gr4c3h0pp3r!!", "GraceHopper", True),
+            ("g-r-a-c-e-hopper", "gracehopper", True),
+            ("reppohecarg", "gracehopper", True),
+            ("gracehoppergracehopper", "grace.hopper", True),
+            ("gráce1906gráce", "grace", True),
+            ("$ecure$ecure", "secure", True),
+            ("123-123-123", "123", True),
+            ("20261124!!", "20261124", True),
+            ("grace and ada", "grace", False),
+            ("12398765432", "123", False),
             ("98765432", "123", False),
+            ("al2026xyz", "a.l", False),
             (PASSWORD, "grace", False),
         ],
     )
     def test_resembles_the_name(self, password, username, alike):
-        """A password resembles the name if only digits and signs differ at the end."""
+        """A password resembles the name if it is the name in any disguise, and at most two letters more."""
         assert resembles(password, username) is alike
 
 
 class TestNewPassword:
-    @pytest.mark.parametrize(("password", "reason"), [("password", COMMON), ("gracehopper", NAME)])
+    @pytest.mark.parametrize(
+        ("password", "reason"),
+        [
+            ("password", COMMON),
+            ("gracehopper", NAME),
+            ("Latchkey2026!", SERVICE),
+            ("yekhctal-yekhct4l", SERVICE),
+            ("asdfghj-4567", PATTERN),
+        ],
+    )
     def test_registration(self, client, password, reason):
         """A registration with a bad password gets 422 with the reason."""
         body = {"username": "gracehopper", "password": password}
@@ -99,6 +159,41 @@ class TestNewPassword:
         response = client.post(f"{API}/auth/login", json={"username": user.username, "password": "password"})
 
         assert error(response) == (401, "invalid_credentials")
+
+
+class TestPasswordList:
+    @pytest.fixture
+    def path(self, tmp_path):
+        words = "Tr0ub4dor&3 staple\r\n\nshort\nＷＩＤＥ ＨＯＲＳＥ\n".encode() + b"caf\xe9 au lait\n" + b"x" * 5000
+        (tmp_path / "words.txt").write_bytes(words + b"\nthe last line")
+        return tmp_path / "words.txt"
+
+    def test_is_refused_as_common(self, another, path):
+        """A password in the file of PASSWORD_LIST is too common, whatever its case, width and digits at the end."""
+        client = another(PASSWORD_LIST=str(path)).test_client()
+
+        for password in ("tr0ub4dor&3 staple", "Wide Horse", "wide horse 99", "The last line"):
+            response = client.post(f"{API}/auth/register", json={"username": "grace", "password": password})
+            assert response.json["errors"] == {"json": {"password": [COMMON]}}
+        sign_up(client, "grace")
+
+    def test_lines_that_are_no_passwords_are_left_out(self, path):
+        """Short and long lines and those that are not UTF-8 are left out."""
+        words = PasswordList(path)
+
+        assert len(words) == 3
+        assert "the last line" in words
+        assert "short" not in words
+
+    def test_needs_little_memory(self, tmp_path, monkeypatch):
+        """Words are sorted in chunks of hashes of 8 bytes, and every word is found."""
+        monkeypatch.setattr(password_list, "CHUNK", 7)
+        (tmp_path / "many.txt").write_text("\n".join(f"password {number}" for number in range(100)))
+        words = PasswordList(tmp_path / "many.txt")
+
+        assert all(f"password {number}" in words for number in range(100))
+        assert "password 100" not in words
+        assert {chunk.itemsize for chunk in words._chunks} == {8}  # noqa: SLF001
 
 
 class TestFairQueue:
