@@ -16,7 +16,7 @@ from typing import Any
 KNOWN = ("PORT", "WEB_CONCURRENCY", "THREADS", "DRAIN_SECONDS", "JWT_KEYSET", "METRICS_PORT", "METRICS_HOST")
 # Nearly all libraries of the application; these import the others.
 LIBRARIES = ("argon2", "environs", "flask_cors", "flask_jwt_extended", "flask_migrate", "flask_smorest",
-             "flask_sqlalchemy", "pythonjsonlogger")  # fmt: skip
+             "flask_sqlalchemy", "precis_i18n", "pythonjsonlogger", "regex")  # fmt: skip
 
 
 def load_libraries() -> None:
