@@ -7,7 +7,7 @@ import click
 from app.data.base import db
 from app.data.expiry import expired_batches
 from app.sessions.service import end_sessions_of_all
-from app.web.commands import Group
+from app.web.commands import Group, with_progress
 from app.web.logs import log_event
 
 BATCH = 1000  # the most rows of a transaction
@@ -19,7 +19,7 @@ tokens_cli = Group("tokens", help="Sessions and revoked tokens.")
 @tokens_cli.command("prune")
 def prune_tokens() -> None:
     """Delete expired rows: sessions, revoked tokens, failed logins, idempotency keys."""
-    removed = sum(expired_batches(_batch_sizes()))
+    removed = sum(with_progress(expired_batches(_batch_sizes()), "Deleted rows"))
     click.echo(f"Deleted {removed} expired row(s).")
 
 
@@ -31,7 +31,7 @@ def revoke_all() -> None:
     Use it after restoring a backup, which lacks later logouts.
     """
     ended = 0
-    for number in end_sessions_of_all(_batch_sizes()):
+    for number in with_progress(end_sessions_of_all(_batch_sizes()), "Ended sessions"):
         db.session.commit()
         ended += number
     log_event("session_ended", level=WARNING, sessions="of everybody", number=ended, by="command line")

@@ -28,13 +28,13 @@ LISTING = Listing(  # the index on user_id is enough, because MAX_SESSIONS bound
 )
 
 
-def list_living_sessions(user_id: int, args: Mapping[str, Any], *, current: uuid.UUID) -> Page:
+def list_living_sessions(user_id: int, args: Mapping[str, Any], *, current: uuid.UUID | None) -> Page:
     """A page of the living sessions of a user, newest first.
 
     Args:
         user_id: the user's id.
         args: `limit` and `cursor`.
-        current: the session of this request.  It is in use now, so it shows the time of the request.
+        current: the session of this request; None in a command.  It is in use now, so it shows the time of the request.
             Its refreshes stay hidden, because a thief of its tokens must not learn when to use them.
     """
     now = utcnow()

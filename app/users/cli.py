@@ -1,26 +1,33 @@
 import sys
+from datetime import datetime
+from typing import Any
+from uuid import UUID
 
 import click
-from marshmallow import ValidationError
-from sqlalchemy import select
+from marshmallow import Schema, ValidationError
+from sqlalchemy import delete, select
 
 from app.auth.limits import unlock
+from app.auth.models import Session
 from app.data.base import db
 from app.data.errors import unique_or
+from app.data.statements import write
 from app.data.text import TextTooLongError
-from app.sessions.service import end_sessions
+from app.sessions.service import end_sessions, list_living_sessions
 from app.users.models import User, username_key
+from app.users.password_rules import resembles
 from app.users.passwords import hash_password
-from app.users.schemas import AccountSchema
-from app.users.service import keep_an_admin, lock_admins
+from app.users.schemas import RESEMBLES, AccountSchema, NewPassword
+from app.users.service import keep_an_admin, lock_admins, reset_password
 from app.web.commands import Group
 from app.web.errors import ApiError, Code
-from app.web.logs import log_event
+from app.web.logs import escaped, log_event
 
 users_cli = Group("users", help="Accounts.")
 
 
 NOT_UTF_8 = "Names and passwords must be UTF-8 text."
+PAGE = 100  # sessions
 
 
 def _check_text(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
@@ -30,6 +37,7 @@ def _check_text(_context: click.Context, _parameter: click.Parameter, value: str
     return value
 
 
+PASSWORD = Schema.from_dict({"password": NewPassword(required=True)})()
 _name = click.argument("name", callback=_check_text)
 
 
@@ -41,17 +49,21 @@ def create(name: str, *, admin: bool) -> None:
 
     Asks for the password, or reads it from standard input.
     """
-    try:
-        account = AccountSchema().load({"username": name, "password": _read_password()})
-    except ValidationError as error:
-        faults = "; ".join(f"{field}: {' '.join(texts)}" for field, texts in error.messages_dict.items())
-        raise click.ClickException(faults) from error
+    account = _load(AccountSchema(), username=name, password=_read_password())
     user = User(username=account["username"], password_hash=hash_password(account["password"]), is_admin=admin)
     db.session.add(user)
     with unique_or(ApiError(Code.username_taken)):
         db.session.commit()
     log_event("user_created", user_id=user.id, is_admin=admin, by="command line")
     click.echo(f"Created {'administrator' if admin else 'user'} {user.username} (id {user.id}).")
+
+
+def _load(schema: Schema, **values: str) -> Any:
+    try:
+        return schema.load(values)
+    except ValidationError as error:
+        faults = "; ".join(f"{field}: {' '.join(texts)}" for field, texts in error.messages_dict.items())
+        raise click.ClickException(faults) from error
 
 
 def _read_password() -> str:
@@ -63,6 +75,25 @@ def _read_password() -> str:
     except UnicodeError as error:
         raise click.ClickException(NOT_UTF_8) from error
     return password
+
+
+@users_cli.command("password")
+@_name
+def set_password(name: str) -> None:
+    """Set the password of NAME and end all their sessions.
+
+    Asks for the password, or reads it from standard input.  An inactive user stays inactive.
+    """
+    user = _find_or_fail(name)
+    db.session.remove()  # the operator types for longer than the database keeps a transaction open
+    password = _load(PASSWORD, password=_read_password())["password"]
+    if resembles(password, user.username):
+        raise click.ClickException(f"password: {RESEMBLES}")
+    if not reset_password(user.id, password):
+        raise _no_user(name)
+    db.session.commit()
+    log_event("authn_password_change", user_id=user.id, by="command line")
+    click.echo(f"{name} has a new password, and all their sessions have ended.")
 
 
 @users_cli.command("promote")
@@ -107,6 +138,50 @@ def unlock_user(name: str) -> None:
     click.echo(f"{name} may try to log in again.")
 
 
+@users_cli.command("sessions")
+@_name
+def list_sessions(name: str) -> None:
+    """List the sessions of NAME, newest first.
+
+    Each line has the id, the times of the login, of the last use and of the end, the network address and the client.
+    """
+    user = _find_or_fail(name)
+    cursor: dict[str, str] = {}
+    while True:
+        page = list_living_sessions(user.id, {"limit": PAGE, **cursor}, current=None)
+        for row in page.rows:
+            times = "  ".join(_moment(row[column]) for column in ("created_at", "last_used_at", "expires_at"))
+            click.echo(
+                f"{row['id']}  {times}  {escaped(row['ip_address'] or '-'):15}  {escaped(row['user_agent'] or '-')}"
+            )
+        if page.next_cursor is None:
+            return
+        cursor = {"cursor": page.next_cursor}
+
+
+def _moment(time: datetime) -> str:
+    return f"{time:%Y-%m-%dT%H:%M:%SZ}"
+
+
+@users_cli.command("logout")
+@_name
+@click.argument("session_id", required=False, type=click.UUID)
+def log_out(name: str, session_id: UUID | None) -> None:
+    """End all sessions of NAME, or only SESSION_ID."""
+    user = _find_or_fail(name)
+    if session_id is None:
+        number = end_sessions(user.id)
+        db.session.commit()
+        log_event("session_ended", user_id=user.id, sessions="all", number=number, by="command line")
+        click.echo(f"Ended {number} session(s) of {name}.")
+        return
+    if not write(delete(Session).where(Session.id == session_id, Session.user_id == user.id)):
+        raise click.ClickException(f"{name} has no session {session_id}. See `flask users sessions {name}`.")
+    db.session.commit()
+    log_event("session_ended", user_id=user.id, session_id=session_id, by="command line")
+    click.echo(f"Ended the session {session_id} of {name}.")
+
+
 @users_cli.command("list")
 def list_users() -> None:
     """List the users: id, name, admin, inactive."""
@@ -127,8 +202,12 @@ def _find(name: str) -> User | None:
 def _find_or_fail(name: str) -> User:
     user = _find(name)
     if user is None:
-        raise click.ClickException(f"There is no user {name}. See `flask users list`.")
+        raise _no_user(name)
     return user
+
+
+def _no_user(name: str) -> click.ClickException:
+    return click.ClickException(f"There is no user {name}. See `flask users list`.")
 
 
 def _change(name: str, **changes: bool) -> None:

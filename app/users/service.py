@@ -1,4 +1,4 @@
-"""Checks before a change of a user.
+"""Changes of a user, and the checks before them.
 
 The last administrator must remain, and a name must not be the password.
 """
@@ -8,8 +8,9 @@ from sqlalchemy import select, update
 from app.auth.limits import counted_attempt, login_counters
 from app.data.base import db
 from app.data.statements import write
+from app.sessions.service import end_sessions
 from app.users.models import User, username_key
-from app.users.passwords import MIN_PASSWORD_LENGTH, hashing_slot, verify_password
+from app.users.passwords import MIN_PASSWORD_LENGTH, hash_password, hashing_slot, verify_password
 from app.web.errors import ApiError, Code
 
 
@@ -52,3 +53,23 @@ def is_password(user_id: int, name: str, address: str | None) -> bool:
         db.session.remove()  # give the connection back, because a hash takes long
         with counted_attempt(login_counters(user_id, "", address)):
             return any(verify_password(password_hash, spelling) for spelling in {name, username_key(name)})
+
+
+def reset_password(user_id: int, password: str) -> bool:
+    """Replace a user's password, and end every session.
+
+    The user may be inactive, and stays so.
+
+    Args:
+        user_id: the user's id.
+        password: as `NewPassword` accepts it.
+
+    Returns:
+        False if there is no such user any more.
+    """
+    changes = {"password_hash": hash_password(password), "password_version": User.password_version + 1}
+    # The row stays locked until the commit.  A login that has read the old password waits, and then fails.
+    if not write(update(User).where(User.id == user_id).values(updated_at=User.updated_at, **changes)):
+        return False
+    end_sessions(user_id)
+    return True

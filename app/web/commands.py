@@ -1,6 +1,8 @@
 """Commands that fail with one clear line and a non-zero exit code."""
 
-from collections.abc import Iterator
+import sys
+import time
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -25,6 +27,35 @@ def plain_errors() -> Iterator[None]:
         raise click.ClickException(
             "The database is not available. Check DATABASE_URL and run `flask db upgrade`."
         ) from error
+
+
+SECONDS = 10  # between two lines of progress
+
+
+def with_progress(counts: Iterable[int], label: str, total: int | None = None) -> Iterator[int]:
+    """Yield the counts, and show their sum on standard error.
+
+    On a terminal it is a bar, elsewhere a line every ten seconds.
+
+    Args:
+        counts: of a long command, one after the other.
+        label: what they count.
+        total: their sum, if it is known.
+    """
+    if sys.stderr.isatty():
+        numbers = (number for number in counts)  # whose length click does not guess
+        with click.progressbar(numbers, total, label=label, show_pos=True, file=sys.stderr) as bar:
+            for number in numbers:
+                bar.update(number)
+                yield number
+        return
+    done, written_at = 0, time.monotonic()
+    for number in counts:
+        done += number
+        if time.monotonic() - written_at >= SECONDS:
+            click.echo(f"{label}: {done:,}" + (f" of {total:,}" if total else ""), err=True)
+            written_at = time.monotonic()
+        yield number
 
 
 class Group(AppGroup):

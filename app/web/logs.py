@@ -88,14 +88,15 @@ class _ConsoleFormatter(logging.Formatter):
     """
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 -- the standard library's name
-        record.message = _escaped(record.message)
+        record.message = escaped(record.message)
         return super().formatMessage(record)
 
     def formatException(self, ei: Any) -> str:  # noqa: N802 -- the standard library's name
-        return "\n".join(_escaped(line) for line in super().formatException(ei).split("\n"))
+        return "\n".join(escaped(line) for line in super().formatException(ei).split("\n"))
 
 
-def _escaped(text: str) -> str:
+def escaped(text: str) -> str:
+    """The text with control and direction characters as escapes."""
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 

@@ -17,6 +17,8 @@ from config import TestingConfig
 from support.api import API, count, error, log_in, me
 from support.commands import fails
 
+OF_A_USER = ["promote", "demote", "activate", "deactivate", "unlock", "password", "sessions", "logout"]
+
 
 class TestUsersCreate:
     def create(self, runner, *words, password="correct horse\n"):
@@ -108,12 +110,12 @@ class TestUsersChange:
         fails(runner.invoke(args=["users", command, "ada"]), "last active administrator")
         assert client.get(f"{API}/users", headers=admin.headers).status_code == 200
 
-    @pytest.mark.parametrize("command", ["promote", "demote", "activate", "deactivate"])
+    @pytest.mark.parametrize("command", OF_A_USER)
     def test_unknown_name(self, runner, command):
         """An unknown name fails with one line that names `flask users list`."""
         fails(runner.invoke(args=["users", command, "nobody"]), "nobody", "flask users list")
 
-    @pytest.mark.parametrize("command", ["promote", "demote", "activate", "deactivate"])
+    @pytest.mark.parametrize("command", ["create", *OF_A_USER])
     def test_name_that_is_not_utf_8(self, runner, command):
         """A name that is not UTF-8 fails with one line that names UTF-8."""
         fails(runner.invoke(args=["users", command, "\udcff"]), "UTF-8")  # the byte FF, as Python reads it (PEP 383)
@@ -134,7 +136,7 @@ class TestUsersChange:
         fails(runner.invoke(args=["users", "demote", "ada"]), "last active administrator")
         assert client.get(f"{API}/users", headers=admin.headers).status_code == 200
 
-    @pytest.mark.parametrize("command", ["create", "promote", "demote", "activate", "deactivate"])
+    @pytest.mark.parametrize("command", ["create", *OF_A_USER])
     def test_missing_name(self, runner, command):
         """Without a name the command exits with 2 and names its help."""
         result = runner.invoke(args=["users", command])
@@ -259,6 +261,9 @@ class TestWithoutADatabase:
             ["users", "demote", "ada"],
             ["users", "activate", "ada"],
             ["users", "deactivate", "ada"],
+            ["users", "password", "ada"],
+            ["users", "sessions", "ada"],
+            ["users", "logout", "ada"],
             ["tokens", "prune"],
             ["tokens", "revoke-all", "--yes"],
         ],
