@@ -9,7 +9,7 @@ BIN := .venv/bin
 FLASK := $(BIN)/flask --app wsgi
 UV_COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-strip-extras \
 	--custom-compile-command "make lock" --extra postgres --extra mysql pyproject.toml
-EXTRAS := --extra metrics --extra traces
+EXTRAS := --extra metrics --extra traces --extra import
 
 export PORT
 

@@ -1,6 +1,6 @@
 import sys
 from datetime import datetime
-from typing import Any
+from typing import Any, BinaryIO
 from uuid import UUID
 
 import click
@@ -14,12 +14,13 @@ from app.data.errors import unique_or
 from app.data.statements import write
 from app.data.text import TextTooLongError
 from app.sessions.service import end_sessions, list_living_sessions
+from app.users.importing import UserFile
 from app.users.models import User, username_key
 from app.users.password_rules import resembles
 from app.users.passwords import hash_password
 from app.users.schemas import RESEMBLES, AccountSchema, NewPassword
 from app.users.service import keep_an_admin, lock_admins, reset_password
-from app.web.commands import Group
+from app.web.commands import Group, with_progress
 from app.web.errors import ApiError, Code
 from app.web.logs import escaped, log_event
 
@@ -27,6 +28,7 @@ users_cli = Group("users", help="Accounts.")
 
 
 NOT_UTF_8 = "Names and passwords must be UTF-8 text."
+LISTED_FAULTS = 20  # lines of a file
 PAGE = 100  # sessions
 
 
@@ -180,6 +182,40 @@ def log_out(name: str, session_id: UUID | None) -> None:
     db.session.commit()
     log_event("session_ended", user_id=user.id, session_id=session_id, by="command line")
     click.echo(f"Ended the session {session_id} of {name}.")
+
+
+@users_cli.command("import")
+@click.argument("file", type=click.File("rb"))
+@click.option("--dry-run", is_flag=True, help="Check the file and import nothing.")
+def import_users(file: BinaryIO, *, dry_run: bool) -> None:
+    """Create the users of FILE with the password hashes of another application.
+
+    FILE has one JSON object in each line: username and password_hash, and optionally is_admin and is_active.  The
+    file - is standard input.  Hashes of Argon2, Werkzeug, passlib (PBKDF2) and bcrypt are renewed at the next login.
+    If a line is wrong, no user is created.
+    """
+    content = UserFile()
+    sum(with_progress(content.read(file), "Checked lines"))
+    number = len(content.users)
+    _refuse_faults(content)
+    if dry_run:
+        click.echo(f"The file is right. It has {number} user(s).")
+        return
+    with unique_or(click.ClickException("A name was taken during the import. Nothing is imported. Try again.")):
+        sum(with_progress(content.insert(), "Created users", number))
+        db.session.commit()
+    admins = sum(user.is_admin for user in content.users.values())
+    log_event("users_imported", number=number, admins=admins, by="command line")
+    click.echo(f"Imported {number} user(s).")
+
+
+def _refuse_faults(content: UserFile) -> None:
+    for line, reason in content.faults[:LISTED_FAULTS]:
+        click.echo(f"line {line}: {escaped(reason)}", err=True)
+    if content.faults:
+        raise click.ClickException(f"{len(content.faults)} line(s) are wrong. Nothing is imported.")
+    if not content.users:
+        raise click.ClickException("The file has no users. Nothing is imported.")
 
 
 @users_cli.command("list")

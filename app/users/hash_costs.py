@@ -9,6 +9,7 @@ from typing import NamedTuple
 from app.users.gate import cores
 
 MIN_MEMORY = 8  # KiB for each lane: the minimum of Argon2 (RFC 9106 section 3.1)
+USUAL_MEMORY = 16 * 1024  # KiB
 
 
 class Cost(NamedTuple):
@@ -22,6 +23,16 @@ class Cost(NamedTuple):
     def work(self) -> int:
         """KiB that one core processes, because lanes run at the same time."""
         return self.memory * self.passes // min(self.lanes, cores())
+
+
+def cost_of_work(work: int) -> Cost:
+    """The cost of that much work in little memory.
+
+    Args:
+        work: KiB that one core processes.
+    """
+    memory = max(MIN_MEMORY, min(work, USUAL_MEMORY))
+    return Cost(memory, -(-work // memory), 1)
 
 
 class Dearest:

@@ -9,6 +9,7 @@ from app.data.types import BigId, UTCDateTime, utcnow
 
 USERNAME_LENGTH = 64  # characters, after NFKC
 KEY_LENGTH = 3 * USERNAME_LENGTH  # case folding makes at most three characters of one (Unicode, CaseFolding.txt)
+HASH_LENGTH = 255  # characters
 
 
 def username_key(username: str) -> str:
@@ -31,7 +32,7 @@ class User(Base):
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
     username: Mapped[str] = mapped_column(String(USERNAME_LENGTH))
     username_key: Mapped[str] = mapped_column(String(KEY_LENGTH))
-    password_hash: Mapped[str] = mapped_column(String(255))
+    password_hash: Mapped[str] = mapped_column(String(HASH_LENGTH))
     # Counts password changes, but not renewals of the hash.
     password_version: Mapped[int] = mapped_column(default=0, server_default="0")
     is_admin: Mapped[bool] = mapped_column(default=False)

@@ -12,8 +12,17 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app.data.statements import read
 from app.data.text import TextTooLongError, normalized
+from app.users.foreign_hashes import (
+    BCRYPT_PREFIX,
+    BCRYPT_START,
+    fault_of,
+    imported_argon2,
+    is_foreign,
+    verify_foreign,
+    work_of,
+)
 from app.users.gate import Gate, cores
-from app.users.hash_costs import Cost, Dearest
+from app.users.hash_costs import Cost, Dearest, cost_of_work
 from app.users.models import User
 from app.web.networks import network_of
 
@@ -99,22 +108,39 @@ def verify_password(password_hash: str | None, password: str, *, is_usable: bool
     hasher, dearest, gate = _passwords()
     if dearest.is_search_due():
         _meet_stored_hashes(dearest)
+    if password_hash and (fault := is_foreign(password_hash) and fault_of(password_hash)):
+        current_app.logger.error("A stored hash cannot be verified. %s", fault)
+        password_hash = None
     cost = cost_of(password_hash)
     if cost:
         dearest.meet(cost)
-    try:
-        password = normalize_password(password)
-    except TextTooLongError:
-        password_hash, cost = None, None
     is_correct = False
-    if password_hash is not None:
-        is_correct = gate.run(_network(), _matches, hasher, password_hash, password)
+    try:
+        normal = normalize_password(password)
+    except TextTooLongError:
+        cost = None
+    else:
+        if password_hash is not None:
+            is_correct = gate.run(_network(), _matches, hasher, password_hash, password, normal)
     if not (is_correct and is_usable) and (left := dearest.beyond(cost)):
         gate.run(_network(), _spend, left)
     return is_correct
 
 
-def _matches(hasher: PasswordHasher, password_hash: str, password: str) -> bool:
+def _matches(hasher: PasswordHasher, password_hash: str, typed: str, normal: str) -> bool:
+    """Whether the password matches the hash, which may be of another application.
+
+    An imported Argon2 hash may come from another installation of this project, which hashes the normal form.
+    """
+    if not is_foreign(password_hash):
+        return _verify(hasher, password_hash, normal)
+    argon2 = imported_argon2(password_hash)
+    if argon2 is None:
+        return verify_foreign(password_hash, typed)
+    return any(_verify(hasher, argon2, spelling) for spelling in {typed, normal})
+
+
+def _verify(hasher: PasswordHasher, password_hash: str, password: str) -> bool:
     try:
         return hasher.verify(password_hash, password)
     except (VerificationError, InvalidHashError):
@@ -130,17 +156,21 @@ def _spend(cost: Cost) -> None:
 
 
 def cost_of(password_hash: str | None) -> Cost | None:
-    """The cost of a hash.  None for one that is not ours."""
+    """The cost of a hash.  None for one that nothing can match."""
+    if not password_hash:
+        return None
+    if (work := work_of(password_hash)) is not None:
+        return cost_of_work(work)
     try:
-        found = extract_parameters(password_hash or "")
+        found = extract_parameters(imported_argon2(password_hash) or password_hash)
     except InvalidHashError:
         return None
     return Cost(found.memory_cost, found.time_cost, found.parallelism)
 
 
 def is_outdated(password_hash: str) -> bool:
-    """Whether the hash is not ours, or has other parameters."""
-    return cost_of(password_hash) is None or _passwords().hasher.check_needs_rehash(password_hash)
+    """Whether the hash is foreign, or has other parameters."""
+    return is_foreign(password_hash) or _passwords().hasher.check_needs_rehash(password_hash)
 
 
 def outdated_hashes(column: SQLColumnExpression[str], prefixes: Iterable[str] = ()) -> ColumnElement[bool]:
@@ -165,16 +195,20 @@ def _meet_stored_hashes(dearest: Dearest) -> None:
     met: list[str] = []
     try:
         while len(met) < MOST_KINDS:
-            others = read(select(oldest).where(oldest.startswith("$argon2"), outdated_hashes(oldest, met)).limit(1))
+            others = read(select(oldest).where(outdated_hashes(oldest, met)).limit(1))
             if not others:
                 return
-            if cost := cost_of(others[0].password_hash):
+            found: str = others[0].password_hash
+            cost = cost_of(found)
+            if cost:
                 dearest.meet(cost)
-            met.append(_prefix(others[0].password_hash))
+            met.append(_prefix(found) if cost else found)
     except SQLAlchemyError as error:
         current_app.logger.warning("The costs of the stored hashes could not be read: %s", type(error).__name__)
 
 
 def _prefix(password_hash: str) -> str:
     """The hash without salt and digest."""
+    if password_hash.startswith(BCRYPT_START):
+        return password_hash[:BCRYPT_PREFIX]
     return password_hash.rpartition("$")[0].rpartition("$")[0] + "$"

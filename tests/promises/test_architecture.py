@@ -24,7 +24,7 @@ LAYERS = {
     r"app\.observability(\.\w+)?": (9, "observability"),
     r"app\.(data(\.\w+)?|extensions)": (1, "the databases"),
     r"app\.web(\.\w+)?": (2, "HTTP as this project speaks it"),
-    r"app\.\w+\.models|app\.users\.(passwords|hash_costs|password_\w+|name_rules|disguise|patterns|gate)": (
+    r"app\.\w+\.models|app\.users\.(password\w+|hash_costs|foreign_hashes|name_rules|disguise|patterns|gate)": (
         3,
         "models",
     ),

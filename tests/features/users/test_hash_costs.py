@@ -12,6 +12,7 @@ from app.users.hash_costs import Cost, Dearest
 from app.users.models import User
 from support.api import API, PASSWORD, error, sign_up
 
+PBKDF2 = "pbkdf2:sha256:1000$DQVJitXM0eiDQSIv$9e9c30391ace71511f933af9733f0bd91ceeaabc530ccd410253a004adcdd90a"
 CHEAP, USUAL, DEAR = (16, 1, 1), (64, 2, 1), (64, 6, 1)  # KiB, passes, lanes
 
 
@@ -82,6 +83,15 @@ class TestLogin:
             assert costs(world, work, name, "wrong wrong wrong") == whole, name
         assert costs(world, work, "inactive", PASSWORD) == whole
         assert costs(world, work, "usual", "x" * 1000) == whole
+
+    def test_an_imported_hash_counts_as_the_work_of_its_time(self, world, work):
+        """With an imported hash, an unknown name costs as much as a wrong password for that hash."""
+        with world.app_context():
+            store("dear", PBKDF2)
+
+        assert costs(world, work, "nobody", "wrong wrong wrong") == (401, pytest.approx(540, rel=0.05))
+        assert costs(world, work, "dear", "wrong wrong wrong") == (401, 0)  # PBKDF2 has taken that time
+        assert costs(world, work, "usual", "wrong wrong wrong") == (401, pytest.approx(540, rel=0.05))
 
     def test_a_success_costs_its_own_hash(self, world, work):
         """A correct password costs no more than its hash."""
