@@ -169,7 +169,7 @@ class Code(Enum):
     headers_too_large = (
         431,
         "The header fields are too large.",
-        "A header has more than 8,190 bytes, or the request has more than fifty headers.",
+        "A header has more than 8,190 bytes, all headers together more than 32,768, or there are more than fifty.",
         "Send fewer or shorter headers. Delete unneeded cookies.",
     )
     too_many_attempts = (

@@ -20,6 +20,8 @@ SAFE_METHODS = ("GET", "HEAD", "OPTIONS")  # RFC 9110 section 9.2.1: they change
 # Exceptions of the server for a badly framed body.  gunicorn.conf.py adds gunicorn's.
 framing_errors: tuple[type[Exception], ...] = (OSError,)
 
+MAX_HEADERS = 32_768  # bytes of all header fields.  gunicorn allows fifty fields of 8 KB, and joins equal names.
+
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 # From the OWASP REST Security Cheat Sheet.  An HTML page sets a policy of its own.
@@ -68,18 +70,31 @@ def init_app(app: Flask) -> None:
     app.json.ensure_ascii = False  # type: ignore[attr-defined]  # the attributes are the default provider's
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.before_request(_name_request)
+    app.before_request(_limit_headers)
     app.before_request(_receive_body)
     app.after_request(_add_headers)
 
 
 def _name_request() -> None:
-    sent = request.headers.get("X-Request-ID", "")
+    sent: str = request.environ.get("HTTP_X_REQUEST_ID", "")
     g.request_id = sent if REQUEST_ID.fullmatch(sent) else _new_id()
 
 
 def _new_id() -> str:
     # The id is no secret, so `random` will do: `uuid4` makes a system call and releases the interpreter lock.
     return str(uuid.UUID(int=random.getrandbits(128), version=4))
+
+
+def _limit_headers() -> None:
+    """Refuse header fields of more than `MAX_HEADERS` bytes in all.
+
+    A field counts as its name, its value and four bytes, `: ` and the line end.  Parsing a header may
+    cost more than its length suggests.
+    """
+    # A name in the environment is five characters longer than the field's: `HTTP_COOKIE`.
+    fields = [len(name) + len(value) - 1 for name, value in request.environ.items() if name.startswith("HTTP_")]
+    if sum(fields) > MAX_HEADERS:
+        raise ApiError(Code.headers_too_large)
 
 
 def _receive_body() -> None:

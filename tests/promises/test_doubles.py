@@ -6,7 +6,7 @@ from pathlib import Path
 import config_rules
 from app.tokens import key_set
 from app.web.codes import Code
-from app.web.request import SECURITY_HEADERS
+from app.web.request import MAX_HEADERS, SECURITY_HEADERS
 from server import clients
 
 ROOT = Path(__file__).parent.parent.parent
@@ -36,11 +36,12 @@ def test_gunicorn_refuses_with_the_security_headers(monkeypatch):
 
 
 def test_the_codes_name_the_limits_of_gunicorn():
-    """`uri_too_long` and `headers_too_large` give the numbers of gunicorn.conf.py."""
+    """`uri_too_long` and `headers_too_large` give the numbers of gunicorn.conf.py and `MAX_HEADERS`."""
     found = re.findall(r"^limit_request_(\w+) = (\d+)$", (ROOT / "gunicorn.conf.py").read_text(), re.MULTILINE)
     limits = {name: int(number) for name, number in found}
 
     assert f"{limits['line']:,} bytes" in Code.uri_too_long.when
     assert f"{limits['field_size']:,} bytes" in Code.headers_too_large.when
+    assert f"{MAX_HEADERS:,}" in Code.headers_too_large.when
     assert limits["fields"] == 50
     assert re.search(r"\b(fifty|50)\b", Code.headers_too_large.when)

@@ -20,6 +20,7 @@ from app.data.base import db
 from app.data.types import utcnow
 from app.tokens.issuing import Grant, issue_tokens
 from app.users.models import User
+from app.web.request import MAX_HEADERS
 from app.web.strict_json import NotStrictError, strict_json
 from config import TestingConfig
 from support.api import API, PASSWORD, app_with_things, bearer, count, error, me, refresh, sign_up
@@ -317,6 +318,19 @@ class TestQueries:
 
 
 class TestHeaders:
+    @pytest.mark.parametrize("path", [f"{API}/things", "/health/live", "/nowhere"])
+    def test_a_header_section_that_is_too_large(self, client, path):
+        """Header fields of more than 32 KiB in all get 431 on every path."""
+        usual = len("Host: localhost\r\nUser-Agent: x\r\n")
+        room = MAX_HEADERS - usual - len("X-Big: \r\n")
+
+        fits, exceeds = (
+            client.get(path, headers={"User-Agent": "x", "X-Big": "a" * size}) for size in (room, room + 1)
+        )
+
+        assert fits.status_code != 431
+        assert error(exceeds) == (431, "headers_too_large")
+
     @pytest.mark.parametrize("sent", ["abc", "A.b_c-9", "9" * 128])
     def test_a_request_id_comes_back(self, client, sent):
         """A valid X-Request-ID is repeated in the header and the body."""

@@ -77,6 +77,7 @@ CHUNKED += b"Transfer-Encoding: chunked\r\n\r\n"
         (b"GET /" + b"a" * 5000 + b" HTTP/1.1\r\nHost: a\r\n\r\n", 414, "uri_too_long"),
         (b"GET / HTTP/1.1\r\nHost: a\r\nX-Big: " + b"a" * 9000 + b"\r\n\r\n", 431, "headers_too_large"),
         (b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 51 + b"\r\n", 431, "headers_too_large"),
+        (b"GET / HTTP/1.0\r\n" + (b"Accept: " + b"a" * 8000 + b"\r\n") * 5 + b"\r\n", 431, "headers_too_large"),
         (CHUNKED + b"-1\r\nab\r\n0\r\n\r\n", 400, "bad_request"),
         (CHUNKED + b"11170\r\n" + b" " * 70000 + b"\r\n0\r\n\r\n", 413, "payload_too_large"),
         (CHUNKED + b"4\r\n[[[[\r\n0\r\n\r\n", 400, "bad_request"),
