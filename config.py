@@ -73,9 +73,10 @@ class Config:
     JWT_ACCESS_TOKEN_EXPIRES: Annotated[int, Range(min=1, max=DAY)] = 900
     # Lifetime of a session in seconds.  Rotation does not extend it.
     JWT_REFRESH_TOKEN_EXPIRES: Annotated[int, Range(min=1, max=366 * DAY)] = 30 * DAY
-    # `iss` and `aud` of every token, set and checked (RFC 7519 sections 4.1.1 and 4.1.3).
+    # `iss` of every token, and `aud` of every access token, set and checked (RFC 7519 sections 4.1.1 and 4.1.3).
+    # A refresh token has the issuer as its `aud`, so that a service that accepts JWT_AUDIENCE refuses it.
     JWT_ISSUER: Annotated[str, NAME] = "latchkey"
-    JWT_AUDIENCE: Annotated[str, NAME] = "latchkey"
+    JWT_AUDIENCE: Annotated[str, NAME] = "latchkey-api"
     # Seconds by which the clocks of two machines may differ.
     JWT_LEEWAY: Annotated[int, Range(min=0, max=60)] = 10
     # Seconds in which an exchanged refresh token gets the same successor again, so that
@@ -161,6 +162,7 @@ class Config:
     TRACES: bool = False
 
     # --- Constants, not read from the environment ---
+    FORMER_AUDIENCE: ClassVar[str] = "latchkey"  # the default `aud` of release 0.1.0, whose tokens stay valid
     APP_ENV: ClassVar[str] = "development"
     PROPAGATE_EXCEPTIONS: ClassVar[bool] = False  # a crash is a JSON answer everywhere, also in tests
     ALLOW_SEED: ClassVar[bool] = True  # `flask seed` makes sample users
@@ -228,6 +230,9 @@ class ProductionConfig(Config):
         found = super().problems()
         if (self.JWT_SECRET_KEY or not self.JWT_KEYSET) and (problem := secret_problem(self.JWT_SECRET_KEY)):
             found["JWT_SECRET_KEY"] = problem
+        if self.JWT_KEYSET and self.JWT_ISSUER == self.JWT_AUDIENCE:
+            # Other services verify our tokens.  They would take a refresh token for an access token.
+            found["JWT_AUDIENCE"] = "must differ from JWT_ISSUER; leave it unset, or set it to the name of your API"
         for name in ("ARGON2_MEMORY_COST", "ARGON2_TIME_COST", "ARGON2_PARALLELISM"):
             if getattr(self, name) < getattr(Config, name):
                 found[name] = f"must be at least {getattr(Config, name)}; leave it unset"

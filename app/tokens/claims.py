@@ -14,6 +14,10 @@ MAX_TIME = 253_402_300_799  # the last second of the year 9999, in seconds since
 MAX_TOKEN_LENGTH = 4096
 _TOKEN = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")  # RFC 7515 section 7.1
 _SUBJECT = re.compile(r"[1-9][0-9]{0,18}")
+_HEADER = {"alg", "kid", "typ"}
+# The longest life that config.py allows for each type.  Not the configured one, or a lower setting would end the tokens
+# that were issued before, and those that other machines still issue.
+MAX_LIFE = {"access": 86_400, "refresh": 366 * 86_400}  # seconds
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
@@ -45,6 +49,18 @@ def _decode_segment(text: str) -> bytes:
     return content
 
 
+def check_header(header: Mapping[str, Any]) -> None:
+    """Refuse a header that this project never issues.
+
+    `typ` keeps other kinds of JWT out (RFC 8725 section 3.11).
+
+    Raises:
+        InvalidTokenError: if a member is unknown or missing, or `typ` is not `JWT`.
+    """
+    if header.keys() != _HEADER or header["typ"] != "JWT":
+        raise InvalidTokenError("not a header of ours")
+
+
 def check_claims(claims: Mapping[str, Any]) -> None:
     """Refuse claims that this project never issues.
 
@@ -52,7 +68,7 @@ def check_claims(claims: Mapping[str, Any]) -> None:
     (RFC 8725 sections 3.8 to 3.12).
 
     Raises:
-        InvalidTokenError: if a claim is missing or malformed.
+        InvalidTokenError: if a claim is missing or malformed, or the token lives too long.
     """
     is_valid = (
         all(_is_time(claims.get(name)) for name in ("iat", "nbf", "exp"))
@@ -66,6 +82,8 @@ def check_claims(claims: Mapping[str, Any]) -> None:
     )
     if not is_valid:
         raise InvalidTokenError("a claim is missing or malformed")
+    if claims["exp"] - claims["iat"] > MAX_LIFE[claims["type"]]:
+        raise InvalidTokenError("lives longer than any token of ours")
 
 
 def _is_time(value: Any) -> bool:

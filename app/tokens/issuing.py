@@ -38,6 +38,8 @@ class Grant(NamedTuple):
 def issue_tokens(user: Identity, grant: Grant, *, fresh: bool, by_cookie: bool = False) -> dict[str, Any]:
     """Make the access token and, for a renewable session, the refresh token.
 
+    The refresh token is for the issuer alone, so that other services refuse it (RFC 7519 section 4.1.3).
+
     With `by_cookie` the tokens are set as cookies, and the body has only the type and the lifetime.
     """
     now = int(utcnow().timestamp())
@@ -48,14 +50,15 @@ def issue_tokens(user: Identity, grant: Grant, *, fresh: bool, by_cookie: bool =
         "is_admin": user.is_admin,
         "sid": str(grant.session_id),
         "iss": current_app.config["JWT_ISSUER"],
-        "aud": current_app.config["JWT_AUDIENCE"],
     }
+    audience = current_app.config["JWT_AUDIENCE"]
     key = keys.signing_key()
-    issued = {"access": shared | {"type": "access", "fresh": fresh} | _life(uuid4(), now, expires)}
+    issued = {"access": shared | {"aud": audience, "type": "access", "fresh": fresh} | _life(uuid4(), now, expires)}
     if grant.refresh_jti is not None:
         # Nothing in it depends on the moment: whoever is resent the successor gets the same token.
         began = int(grant.issued_at.timestamp())
-        issued["refresh"] = shared | {"type": "refresh", "fresh": False} | _life(grant.refresh_jti, began, end)
+        issued["refresh"] = shared | {"aud": shared["iss"], "type": "refresh", "fresh": False}
+        issued["refresh"] |= _life(grant.refresh_jti, began, end)
     body = {"token_type": "Bearer", "expires_in": expires - now, "session_expires_in": end - now}
     if by_cookie:
         for claims in issued.values():

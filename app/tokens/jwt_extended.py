@@ -30,7 +30,7 @@ def init_app(app: Flask) -> None:
         JWT_ENCODE_ISSUER=app.config["JWT_ISSUER"],
         JWT_DECODE_ISSUER=app.config["JWT_ISSUER"],
         JWT_ENCODE_AUDIENCE=app.config["JWT_AUDIENCE"],
-        JWT_DECODE_AUDIENCE=app.config["JWT_AUDIENCE"],
+        JWT_DECODE_AUDIENCE=sorted({app.config[name] for name in ("JWT_AUDIENCE", "JWT_ISSUER", "FORMER_AUDIENCE")}),
         JWT_DECODE_LEEWAY=app.config["JWT_LEEWAY"],
     )
     jwt.init_app(app)

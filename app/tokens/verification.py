@@ -13,7 +13,7 @@ from flask import current_app
 from jwt import ExpiredSignatureError, InvalidTokenError, PyJWK, PyJWT, PyJWTError
 
 from app.tokens import keys
-from app.tokens.claims import check_claims, read_token
+from app.tokens.claims import check_claims, check_header, read_token
 from app.tokens.key_set import Key
 from app.web.errors import ApiError, Code
 
@@ -84,7 +84,7 @@ def _verify(text: str) -> VerifiedToken:
             key_for(header, claims),
             algorithms=config["JWT_DECODE_ALGORITHMS"],
             issuer=config["JWT_ISSUER"],
-            audience=config["JWT_AUDIENCE"],
+            audience=config["JWT_DECODE_AUDIENCE"],
             leeway=config["JWT_LEEWAY"],
         )
     except ExpiredSignatureError:  # after the signature has been verified
@@ -97,12 +97,13 @@ def _verify(text: str) -> VerifiedToken:
 def key_for(header: Mapping[str, Any], claims: Mapping[str, Any]) -> PyJWK:
     """The verifying key that the header names.
 
-    A key has exactly one algorithm.  Checks the claims too, because Flask-JWT-Extended fills in missing
-    ones afterwards.
+    A key has exactly one algorithm.  Checks the header and the claims too, because Flask-JWT-Extended
+    fills in missing claims afterwards.
 
     Raises:
-        InvalidTokenError: if the key is unknown or a claim is missing or malformed.
+        InvalidTokenError: if the key is unknown, or the header or a claim is not of our form.
     """
+    check_header(header)
     key = keys.verifying_key(header.get("kid"))
     if key is None:
         raise InvalidTokenError("unknown key")

@@ -13,7 +13,7 @@ from sqlalchemy import BigInteger, Integer, SmallInteger, String, inspect
 
 from app.data.base import db
 from support import releases
-from support.api import API, PASSWORD, bearer
+from support.api import API, PASSWORD, bearer, me, refresh
 from support.releases import SCRIPTS, git, release_before, same
 from support.serving import ROOT
 
@@ -43,6 +43,18 @@ class TestReleaseBefore:
         assert here("POST", f"{API}/auth/logout", **bearer(tokens["access_token"]))[0] == 200
         status, answer = there("GET", f"{API}/users/me", **bearer(tokens["access_token"]))
         assert (status, answer["error"]) == (401, "token_revoked")
+
+    def test_its_tokens_after_the_upgrade(self, old, client):
+        """This release accepts the tokens of the release before without any setting, and renews them."""
+        credentials = {"username": "ada", "password": PASSWORD}
+        assert old("POST", f"{API}/auth/register", credentials)[0] == 201
+        tokens = old("POST", f"{API}/auth/login", credentials)[1]
+
+        assert me(client, tokens["access_token"]).status_code == 200
+        renewed = refresh(client, tokens["refresh_token"])
+
+        assert renewed.status_code == 200
+        assert me(client, renewed.json["access_token"]).status_code == 200
 
 
 @pytest.mark.skipif(shutil.which("git") is None, reason="no git")

@@ -84,7 +84,7 @@ class TestLoadConfig:
 
         assert loaded.JWT_ACCESS_TOKEN_EXPIRES == 900
         assert loaded.JWT_REFRESH_TOKEN_EXPIRES == 2_592_000
-        assert (loaded.JWT_ISSUER, loaded.JWT_AUDIENCE) == ("latchkey", "latchkey")
+        assert (loaded.JWT_ISSUER, loaded.JWT_AUDIENCE) == ("latchkey", "latchkey-api")
         assert (loaded.JWT_LEEWAY, loaded.REFRESH_GRACE) == (10, 10)
         assert (loaded.SESSION_IDLE, loaded.MAX_SESSIONS) == (1_209_600, 50)
         assert (loaded.SINGLE_SESSION, loaded.REGISTRATION_OPEN, loaded.ALLOW_DELETE_ALL_USERS) == (False, True, False)
@@ -311,6 +311,14 @@ class TestProduction:
 
         monkeypatch.setenv("ALLOW_TOKEN_IN_QUERY", "true")
         assert tuple(load_config().JWT_TOKEN_LOCATION) == ("headers", "query_string")
+
+    def test_a_key_set_needs_two_names(self, production, monkeypatch):
+        """With a key set, JWT_ISSUER and JWT_AUDIENCE must differ."""
+        monkeypatch.setenv("JWT_AUDIENCE", "latchkey")
+        assert load_config().JWT_AUDIENCE == "latchkey"
+
+        monkeypatch.setenv("JWT_KEYSET", "instance/keys.json")
+        assert refusal().startswith("JWT_AUDIENCE: must differ from JWT_ISSUER")
 
     def test_names_every_unsafe_setting(self, production, monkeypatch):
         """One message names all unsafe settings."""

@@ -2,11 +2,13 @@
 
 import re
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import config_rules
-from app.tokens import key_set
+from app.tokens import claims, key_set
 from app.web.codes import Code
 from app.web.request import MAX_HEADERS, SECURITY_HEADERS
+from config import Config
 from server import clients
 
 ROOT = Path(__file__).parent.parent.parent
@@ -15,6 +17,14 @@ ROOT = Path(__file__).parent.parent.parent
 def test_the_minimum_length_of_a_secret():
     """`config_rules` and `key_set` have the same minimum length of a secret (RFC 7518)."""
     assert config_rules.MIN_SECRET_BYTES == key_set.MIN_SECRET_BYTES
+
+
+def test_the_longest_life_of_a_token():
+    """`claims` has the longest lives that the settings allow."""
+    hints = get_type_hints(Config, include_extras=True)
+    longest = {kind: get_args(hints[f"JWT_{kind.upper()}_TOKEN_EXPIRES"])[1].max for kind in claims.MAX_LIFE}
+
+    assert longest == claims.MAX_LIFE
 
 
 def test_gunicorn_refuses_as_the_application_does():

@@ -14,6 +14,7 @@ from alembic.script import ScriptDirectory
 from flask import Flask
 from flask.testing import FlaskClient
 
+from config import TestingConfig
 from support.machines import call
 from support.serving import ROOT, serving
 
@@ -71,8 +72,13 @@ def old(migrated: Flask, code_of_before: Path) -> Iterator[Call]:
 
 
 @pytest.fixture
-def new(client: FlaskClient) -> Call:
-    """Calls this release."""
+def new(another: Callable[..., Flask]) -> Call:
+    """Calls this release, with the audience that the release before accepts (docs/operations.md)."""
+    return calls(another(JWT_AUDIENCE=TestingConfig.FORMER_AUDIENCE).test_client())
+
+
+def calls(client: FlaskClient) -> Call:
+    """A function that calls this release, as `old` calls the other one."""
 
     def call_new(method: str, path: str, body: Any = None, **headers: str) -> tuple[int, Any]:
         response = client.open(path, method=method, json=body, headers=headers)

@@ -17,6 +17,7 @@ from app.data.base import db
 from app.data.types import utcnow
 from app.tokens import issuing, verification
 from app.tokens.caller import caller
+from app.tokens.claims import MAX_LIFE
 from app.tokens.guards import login_required
 from app.users.models import User
 from config import TestingConfig
@@ -68,7 +69,6 @@ def test_the_forge_makes_good_tokens(client, forge):
     """The forge makes valid tokens if nothing is changed."""
     assert me(client, forge()).status_code == 200
     assert me(client, forge(x_unknown={"a": [1]})).status_code == 200  # RFC 7519 section 4: ignored
-    assert me(client, forge(header={"x": "y"})).status_code == 200
 
 
 class TestSignature:
@@ -115,12 +115,13 @@ class TestSignature:
 
     @pytest.mark.parametrize(
         "header",
-        [{"kid": 7}, {"kid": None}, {"kid": ["secret"]}, {"crit": ["x"], "x": 1}, {"crit": []}, {"crit": "x"},
+        [{"typ": "at+jwt"}, {"typ": "jwt"}, {"typ": None}, {"typ": 1}, {"cty": "JWT"}, {"zip": "DEF"}, {"x": "y"},
+         {"kid": 7}, {"kid": None}, {"kid": ["secret"]}, {"crit": ["x"], "x": 1}, {"crit": []}, {"crit": "x"},
          {"b64": False}, {"b64": False, "crit": ["b64"]}],
         ids=str,
     )  # fmt: skip
     def test_with_an_invalid_header(self, client, user, sign, header):
-        """An unknown critical header (RFC 7515 section 4.1.11) or a malformed kid is refused."""
+        """Another `typ`, an unknown header member or a malformed kid is refused."""
         head = {"alg": "HS256", "typ": "JWT", "kid": "secret"} | header
 
         token = sign(json.dumps(head).encode(), json.dumps(claims(user.access_token)).encode())
@@ -188,7 +189,7 @@ class TestClaims:
             ("nbf", ["1", None, True, 1.5, []]),
             ("exp", ["9999999999", None, True, 9999999999.5, [], 10**30]),
             ("iss", ["", "other", "latchkey ", None, ["latchkey"], 1]),
-            ("aud", ["", "other", None, ["latchkey"], ["other", "latchkey"], 1]),
+            ("aud", ["", "other", None, ["latchkey-api"], ["other", "latchkey-api"], 1]),
         ],
     )
     def test_must_have_our_type_and_spelling(self, client, forge, user, name, values):
@@ -225,6 +226,38 @@ class TestClaims:
         assert me(client, forge(nbf=now() + 5, iat=now() + 5)).status_code == 200
         assert error(me(client, forge(nbf=now() + 60))) == (401, "invalid_token")
         assert error(me(client, forge(iat=now() + 60))) == (401, "invalid_token")
+
+    def test_a_longer_life_than_we_issue(self, client, user, forge):
+        """A token that lives longer than any setting allows is refused."""
+        issued = now()
+        refresh_claims = claims(user.refresh_token) | {"iat": issued, "nbf": issued}
+        for kind, longest in MAX_LIFE.items():
+            send, changes = (me, {"iat": issued}) if kind == "access" else (refresh, refresh_claims)
+            too_long = forge(**changes | {"exp": issued + longest + 1})
+            assert error(send(client, too_long)) == (401, "invalid_token")
+            assert send(client, forge(**changes | {"exp": issued + longest})).status_code == 200
+
+    def test_a_life_of_before_a_change(self, another, user):
+        """A token that was issued before the settings were lowered stays valid until it ends."""
+        client = another(JWT_ACCESS_TOKEN_EXPIRES=60, JWT_REFRESH_TOKEN_EXPIRES=3600).test_client()
+
+        assert me(client, user.access_token).status_code == 200
+        assert refresh(client, user.refresh_token).status_code == 200
+
+    def test_the_audiences(self, user):
+        """An access token is for the API, a refresh token for the issuer alone."""
+        assert claims(user.access_token)["aud"] == "latchkey-api"
+        assert claims(user.refresh_token)["aud"] == claims(user.refresh_token)["iss"] == "latchkey"
+
+    @pytest.mark.parametrize("issuer", ["latchkey", "https://auth.example.com"])
+    def test_the_audience_of_the_release_before(self, another, user, forge, issuer):
+        """Tokens with the default `aud` of release 0.1.0 stay valid, whatever the issuer is."""
+        client = another(JWT_ISSUER=issuer).test_client()
+        old = {"iss": issuer, "aud": "latchkey"}
+
+        assert me(client, forge(**old)).status_code == 200
+        assert refresh(client, forge(**claims(user.refresh_token) | old)).status_code == 200
+        assert error(me(client, forge(**old | {"aud": "other"}))) == (401, "invalid_token")
 
     def test_of_another_session(self, client, forge):
         """A token with the session of another user is refused."""
@@ -274,7 +307,7 @@ class TestHeader:
 
         assert client.get(f"{API}/users/me", headers=headers).status_code == 200
 
-    def test_the_librarys_own_decorator_answers_in_our_shape(self, app, user, as_stale_user):
+    def test_the_librarys_own_decorator_answers_in_our_shape(self, app, user, as_stale_user, forge):
         """`@jwt_required` makes our checks and has our error shape."""
         config = TestingConfig()
         config.DATABASE_URL = app.config["DATABASE_URL"]
@@ -285,6 +318,8 @@ class TestHeader:
 
         assert error(client.get("/fresh")) == (401, "authorization_required")
         assert error(client.get("/fresh", headers=bearer("x.y.z"))) == (401, "invalid_token")
+        assert error(client.get("/fresh", headers=bearer(forge(header={"x": "y"})))) == (401, "invalid_token")
+        assert error(client.get("/fresh", headers=bearer(forge(exp=now() + 86_402)))) == (401, "invalid_token")
         assert error(client.get("/fresh", headers=as_stale_user)) == (401, "fresh_token_required")
         assert client.get("/fresh", headers=user.headers).text == str(user.id)
         with theirs.app_context():
