@@ -18,6 +18,7 @@ from flask.helpers import get_debug_flag
 from marshmallow.validate import OneOf, Range, Validator
 
 from config_rules import (
+    COOKIE_NAME,
     HOSTS,
     LOCATIONS,
     NAME,
@@ -67,6 +68,8 @@ class Config:
     JWT_KEYSET: Annotated[str, Printable()] = ""
     # The places in a request where a token is accepted.
     JWT_TOKEN_LOCATION: Annotated[tuple[str, ...], LOCATIONS] = ("headers", "cookies")
+    # In front of the name of each cookie.  Two instances on one host need different ones.
+    COOKIE_PREFIX: Annotated[str, COOKIE_NAME] = ""
     # Confirms `query_string` above: browser histories and proxy logs keep queries (RFC 6750 section 2.3).
     ALLOW_TOKEN_IN_QUERY: bool = False
     # Lifetime of an access token in seconds: short, because a client refreshes it without the user.

@@ -95,6 +95,10 @@ HOSTS = Each(
     "Must be host names such as api.example.com, without scheme and port, separated by commas.",
 )
 LOCATIONS = SomeOf("headers", "cookies", "json", "query_string")
+# Browsers give a meaning to names that begin with `__Host-` or `__Secure-`.
+COOKIE_NAME = Regexp(
+    r"(?!__)[A-Za-z0-9_-]{0,32}\Z", error="Must be at most 32 letters, digits, - and _, and not begin with __."
+)
 NAME = Regexp(r"[ -~]+\Z", error="Must be printable ASCII.")
 
 

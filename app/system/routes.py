@@ -70,7 +70,11 @@ def _page(template: str, **values: str) -> Response:
 def show_docs() -> Any:
     """A page to read this document and to try what it describes."""
     config = current_app.config
-    response = make_response(render_template("docs.html", name=config["API_TITLE"], version=config["API_VERSION"]))
+    response = make_response(
+        render_template(
+            "docs.html", name=config["API_TITLE"], version=config["API_VERSION"], prefix=config["COOKIE_PREFIX"]
+        )
+    )
     response.headers["Content-Security-Policy"] = POLICY
     return response
 

@@ -43,7 +43,7 @@ def _check_live_login_if_any() -> None:
     try:
         authenticate(optional=True)
     except ApiError as error:  # the password decides, so an invalid token counts as none
-        if error.code is Code.csrf_failed:
+        if error.code in (Code.csrf_failed, Code.bad_request):
             raise
     except (JWTExtendedException, PyJWTError):
         g.caller = None

@@ -13,7 +13,7 @@ from app.web.errors import ApiError, Code
 from app.web.request import CSRF_HEADER, SAFE_METHODS, read_body, read_json
 
 QUERY_NAME = "jwt"
-AUTH_PATH = "/api/v1/auth"  # the path of the refresh cookie
+FORMER_PATH = "/api/v1/auth"  # the path of the refresh cookie in release 0.1.0
 
 
 class Cookie(NamedTuple):
@@ -23,7 +23,6 @@ class Cookie(NamedTuple):
     """
 
     name: str
-    path: str
     csrf_name: str
 
 
@@ -31,21 +30,26 @@ class _Locations(NamedTuple):
     accepted: tuple[str, ...]
     access: Cookie
     refresh: Cookie
+    former_refresh: str  # the name of the refresh cookie in release 0.1.0, or an empty string
+    names: frozenset[str]  # of all cookies
     secure: bool
 
 
 def init_app(app: Flask) -> None:
     """Set the accepted locations and the cookie names.
 
-    RFC 6265bis section 4.1.3 defines the prefixes of the names.
+    With `__Host-` a sibling domain cannot set the cookie (RFC 6265bis section 4.1.3).
     """
-    secure = app.config["SECURE_COOKIES"]
-    app.extensions["locations"] = _Locations(
-        tuple(app.config["JWT_TOKEN_LOCATION"]),
-        Cookie(("__Host-" if secure else "") + "access_token_cookie", "/", "csrf_access_token"),
-        Cookie(("__Secure-" if secure else "") + "refresh_token_cookie", AUTH_PATH, "csrf_refresh_token"),
-        secure,
+    secure, prefix = app.config["SECURE_COOKIES"], app.config["COOKIE_PREFIX"]
+    access, refresh = (
+        Cookie(f"{'__Host-' if secure else ''}{prefix}{kind}_token_cookie", f"{prefix}csrf_{kind}_token")
+        for kind in ("access", "refresh")
     )
+    # Without a prefix only: another instance on this host may have set it otherwise.
+    former = "" if prefix else f"{'__Secure-' if secure else ''}refresh_token_cookie"
+    names = frozenset({*access, *refresh, former} - {""})
+    accepted = tuple(app.config["JWT_TOKEN_LOCATION"])
+    app.extensions["locations"] = _Locations(accepted, access, refresh, former, names, secure)
 
 
 def security_schemes(app: Flask) -> dict[str, dict[str, str]]:
@@ -80,10 +84,11 @@ def find_token(*, refresh: bool) -> str | None:
     query, even if another location wins.
 
     Raises:
-        ApiError: 401 `invalid_token` if the value is not text or occurs twice.
+        ApiError: 401 `invalid_token` if the value is not text or occurs twice; 400 if a cookie comes twice.
     """
     g.by_cookie = False
     accepted = _locations().accepted
+    cookies = _cookie_tokens() if "cookies" in accepted else {}
     sent = (
         _from_header() if "headers" in accepted else None,
         _from_body("refresh_token" if refresh else "access_token") if refresh or "json" in accepted else None,
@@ -92,16 +97,40 @@ def find_token(*, refresh: bool) -> str | None:
     for token in sent:
         if token is not None:
             return token
-    cookie = _locations().refresh if refresh else _locations().access
-    token = request.cookies.get(cookie.name) if "cookies" in accepted else None
-    g.by_cookie = bool(token)
-    return token or None
+    token = cookies.get("refresh" if refresh else "access")
+    g.by_cookie = token is not None
+    return token
+
+
+def _cookie_tokens() -> dict[str, str]:
+    """The tokens in cookies, by kind.
+
+    The refresh cookie of release 0.1.0 counts where there is no other.
+
+    Raises:
+        ApiError: 400 if one of our cookies comes twice.  One of them may be somebody else's.
+    """
+    sent = request.environ.get("HTTP_COOKIE")
+    if not sent:
+        return {}
+    locations = _locations()
+    # Servers join several `Cookie` fields with commas.
+    names = [pair.partition("=")[0].strip() for pair in sent.replace(",", ";").split(";")]
+    if any(names.count(name) > 1 for name in locations.names):
+        _expire_former_cookie()  # in development it has the name of the new one
+        raise ApiError(Code.bad_request, "A cookie comes twice.")
+    found = {
+        "access": request.cookies.get(locations.access.name),
+        "refresh": request.cookies.get(locations.refresh.name) or request.cookies.get(locations.former_refresh),
+    }
+    return {kind: token for kind, token in found.items() if token}
 
 
 def has_cookies() -> bool:
     """Whether this request has a token cookie, valid or not."""
     locations = _locations()
-    return any(cookie.name in request.cookies for cookie in (locations.access, locations.refresh))
+    names = (locations.access.name, locations.refresh.name, locations.former_refresh)
+    return any(name in request.cookies for name in names)
 
 
 def presented_tokens() -> list[str]:
@@ -109,7 +138,7 @@ def presented_tokens() -> list[str]:
     locations = _locations()
     sent = [_from_header()] if "headers" in locations.accepted else []
     if "cookies" in locations.accepted:
-        sent += [request.cookies.get(cookie.name) for cookie in (locations.access, locations.refresh)]
+        sent += _cookie_tokens().values()
     return [token for token in sent if token]
 
 
@@ -188,14 +217,16 @@ def set_cookies(tokens: Mapping[str, tuple[str, str, int]]) -> None:
         tokens: by kind (`"access"`, `"refresh"`): the token, its CSRF value, its lifetime in seconds.
     """
     locations = _locations()
+    if "refresh" in tokens:
+        _expire_former_cookie()
 
     @after_this_request
     def add(response: Response) -> Response:
         for kind, (token, csrf, seconds) in tokens.items():
             cookie: Cookie = getattr(locations, kind)
             shared: dict[str, Any] = {"max_age": seconds, "secure": locations.secure, "samesite": "Lax"}
-            response.set_cookie(cookie.name, token, path=cookie.path, httponly=True, **shared)
-            response.set_cookie(cookie.csrf_name, csrf, path="/", **shared)
+            response.set_cookie(cookie.name, token, httponly=True, **shared)
+            response.set_cookie(cookie.csrf_name, csrf, **shared)
         return response
 
 
@@ -215,12 +246,31 @@ def expire_cookies(*kinds: str) -> None:
         kinds: `"access"` or `"refresh"`; both if none is given.
     """
     locations = _locations()
+    if not kinds or "refresh" in kinds:
+        _expire_former_cookie()
 
     @after_this_request
     def remove(response: Response) -> Response:
         for kind in kinds or ("access", "refresh"):
             cookie: Cookie = getattr(locations, kind)
             shared: dict[str, Any] = {"secure": locations.secure, "samesite": "Lax"}
-            response.delete_cookie(cookie.name, path=cookie.path, httponly=True, **shared)
-            response.delete_cookie(cookie.csrf_name, path="/", **shared)
+            response.delete_cookie(cookie.name, httponly=True, **shared)
+            response.delete_cookie(cookie.csrf_name, **shared)
+        return response
+
+
+def _expire_former_cookie() -> None:
+    """Delete the refresh cookie of release 0.1.0, if the request has it.
+
+    Its path differs, so a new cookie does not replace it, even if both have one name.
+    """
+    locations = _locations()
+    if locations.former_refresh not in request.cookies:
+        return
+
+    @after_this_request
+    def remove(response: Response) -> Response:
+        response.delete_cookie(
+            locations.former_refresh, path=FORMER_PATH, secure=locations.secure, httponly=True, samesite="Lax"
+        )
         return response

@@ -17,8 +17,8 @@ class Code(Enum):
         "The request is malformed.",
         (
             "The body is empty, incomplete or not strict JSON (UTF-8, no duplicate name, no `NaN`, at most 32 levels); "
-            "the query is not UTF-8; the request line, a header or the host name is malformed; or the host is not "
-            "in `TRUSTED_HOSTS`."
+            "the query is not UTF-8; the request line, a header or the host name is malformed; a cookie of "
+            "this service comes twice; or the host is not in `TRUSTED_HOSTS`."
         ),
         "Fix the client. The same request always fails.",
     )
@@ -74,7 +74,10 @@ class Code(Enum):
         403,
         "Send the value of the CSRF cookie in the header X-CSRF-TOKEN.",
         "The token is in a cookie, but `X-CSRF-TOKEN` does not contain the value of its CSRF cookie.",
-        "Read `csrf_access_token` (for a refresh `csrf_refresh_token`) from `document.cookie` and send it.",
+        (
+            "Read `csrf_access_token` (for a refresh `csrf_refresh_token`), with `COOKIE_PREFIX` in front, from "
+            "`document.cookie` and send it."
+        ),
     )
     admin_required = (
         403,

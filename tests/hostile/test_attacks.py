@@ -43,7 +43,7 @@ ENDPOINTS = {
     "logout": ("POST", "auth/logout/access"),
     "admin": ("GET", "users"),
 }
-COOKIES = {"access": ("access_token_cookie", "/"), "refresh": ("refresh_token_cookie", f"{API}/auth")}
+COOKIES = {"access": "access_token_cookie", "refresh": "refresh_token_cookie"}
 INSIDES = re.compile(r"Traceback|File \"|sqlalchemy|sqlite3|\b(SELECT|INSERT|UPDATE|DELETE) ")
 MIN_SECRET_LENGTH = 16  # characters; an answer may contain shorter parts of a token by chance
 NUMBERS = count()
@@ -163,8 +163,8 @@ class Attack:
             self.tokens[base] = refresh(self.client, login.refresh_token).json["access_token"]
         elif base.startswith("cookie_"):
             self.client = self.target.cookies(self.user.username)
-            for kind, (name, path) in COOKIES.items():
-                self.tokens[f"cookie_{kind}"] = self.client.get_cookie(name, path=path).value
+            for kind, name in COOKIES.items():
+                self.tokens[f"cookie_{kind}"] = self.client.get_cookie(name).value
         for action in self.recipe.get("before", []):
             getattr(self, f"_{action}")()
         self.good.append(self.target.user.access_token)
@@ -309,10 +309,10 @@ class Attack:
             sent = text * times
         if sent != "missing":
             request["headers"]["X-CSRF-TOKEN"] = values.get(sent, sent)
-        self._set_cookies(request, f"csrf_{kind}_token={csrf}; {COOKIES[kind][0]}={token}")
+        self._set_cookies(request, f"csrf_{kind}_token={csrf}; {COOKIES[kind]}={token}")
 
     def _by_cookie_twice(self, _send, token, request):
-        name = COOKIES["access"][0]
+        name = COOKIES["access"]
         self._set_cookies(request, f"{name}={token}; {name}={self.tokens['other']}")
 
     def _set_cookies(self, request, text):

@@ -70,6 +70,12 @@ class TestShowDocs:
         assert error(client.get("/docs/")) == (404, "not_found")
         assert error(client.post("/docs")) == (405, "method_not_allowed")
 
+    def test_knows_the_cookies(self, another):
+        """The page tells its script the COOKIE_PREFIX."""
+        page = another(COOKIE_PREFIX="blue_").test_client().get("/docs").text
+
+        assert 'data-cookie-prefix="blue_"' in page
+
 
 class TestShowDocsFile:
     @pytest.mark.parametrize("name", FILES)

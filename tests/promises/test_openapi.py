@@ -186,7 +186,7 @@ class TestSecurity:
 
         schemes = document(SECURE_COOKIES=True)["components"]["securitySchemes"]
         assert schemes["accessCookie"]["name"] == "__Host-access_token_cookie"
-        assert schemes["refreshCookie"]["name"] == "__Secure-refresh_token_cookie"
+        assert schemes["refreshCookie"]["name"] == "__Host-refresh_token_cookie"
 
         queries = document(JWT_TOKEN_LOCATION=("query_string",))
         assert queries["paths"][f"{API}/users/me"]["get"]["security"] == [{"accessQuery": []}]

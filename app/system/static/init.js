@@ -17,7 +17,8 @@ let tokens = {}; // of the header mode, by their names in the API's answers
 let ui;
 
 const element = (id) => document.getElementById(id);
-const cookie = (name) => document.cookie.match(`(?:^|; )${name}=([^;]*)`)?.[1] ?? "";
+const PREFIX = document.documentElement.dataset.cookiePrefix; // the setting COOKIE_PREFIX
+const cookie = (name) => document.cookie.match(`(?:^|; )${PREFIX}${name}=([^;]*)`)?.[1] ?? "";
 const pathOf = (url) => new URL(url, location.href).pathname;
 
 function show(text, wrong = false) {

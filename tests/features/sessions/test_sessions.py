@@ -470,8 +470,7 @@ class TestReplacedSession:
     @pytest.mark.parametrize("cookie", ["access_token_cookie", "refresh_token_cookie"])
     def test_by_cookie(self, app, client, user, cookie):
         """Either cookie ends its session, without a CSRF value."""
-        path = "/" if cookie.startswith("access") else "/api/v1/auth"
-        client.set_cookie(cookie, user.access_token if path == "/" else user.refresh_token, path=path)
+        client.set_cookie(cookie, user.access_token if cookie.startswith("access") else user.refresh_token)
 
         assert self.log_in(client, query="?use_cookies=true").status_code == 200
 
@@ -486,7 +485,7 @@ class TestReplacedSession:
         assert "access_token" in self.log_in(client).json
 
         assert client.get_cookie("access_token_cookie") is None
-        assert client.get_cookie("refresh_token_cookie", path="/api/v1/auth") is None
+        assert client.get_cookie("refresh_token_cookie") is None
 
     def test_of_another_user(self, client, user, other):
         """A login as another user ends the session that the browser had."""

@@ -13,7 +13,6 @@ from support.api import API, PASSWORD, bearer, claims, error, log_in, make_admin
 ACCESS, REFRESH = "access_token_cookie", "refresh_token_cookie"
 CSRF = {ACCESS: "csrf_access_token", REFRESH: "csrf_refresh_token"}
 NAMES = {*CSRF, *CSRF.values()}
-PATHS = {REFRESH: "/api/v1/auth"}
 TIMES = {"token_type", "expires_in", "session_expires_in"}  # what a body has beside cookies
 EVERYWHERE = ("headers", "cookies", "json", "query_string")
 
@@ -25,7 +24,7 @@ class Browser:
         self.client = app.test_client()
 
     def cookie(self, name):
-        found = self.client.get_cookie(name, path=PATHS.get(name, "/"))
+        found = self.client.get_cookie(name)
         return found and found.value
 
     def names(self):
@@ -88,7 +87,7 @@ class TestUseCookies:
         assert browser.refresh().status_code == 200
 
     def test_as_the_contract_describes_them(self, client, user):
-        """The token cookies are HttpOnly, and the refresh cookie has the auth path."""
+        """The token cookies are HttpOnly, and all cookies have the path `/`."""
         body = {"username": user.username, "password": PASSWORD}
         with time_machine.travel(utcnow(), tick=False):  # or a second may pass between the session and its cookies
             response = client.post(f"{API}/auth/login?use_cookies=true", json=body)
@@ -96,22 +95,22 @@ class TestUseCookies:
         assert set_cookies(response) == {
             ACCESS: {"HttpOnly", "Path=/", "SameSite=Lax", "Max-Age=900"},
             CSRF[ACCESS]: {"Path=/", "SameSite=Lax", "Max-Age=900"},
-            REFRESH: {"HttpOnly", "Path=/api/v1/auth", "SameSite=Lax", "Max-Age=2592000"},
+            REFRESH: {"HttpOnly", "Path=/", "SameSite=Lax", "Max-Age=2592000"},
             CSRF[REFRESH]: {"Path=/", "SameSite=Lax", "Max-Age=2592000"},
         }
         assert response.headers["Cache-Control"] == "no-store"
 
     def test_names_in_production(self, another, user):
-        """In production the cookies have `__Host-` and `__Secure-` names and need TLS."""
+        """In production the token cookies have `__Host-` names, and all cookies need TLS."""
         client = another(SECURE_COOKIES=True).test_client()
         response = client.post(
             f"{API}/auth/login?use_cookies=true", json={"username": user.username, "password": PASSWORD}
         )
 
         cookies = set_cookies(response)
-        assert cookies.keys() == {f"__Host-{ACCESS}", f"__Secure-{REFRESH}", *CSRF.values()}
+        assert cookies.keys() == {f"__Host-{ACCESS}", f"__Host-{REFRESH}", *CSRF.values()}
         assert all("Secure" in attributes for attributes in cookies.values())
-        assert {"HttpOnly", "Path=/"} < cookies[f"__Host-{ACCESS}"]
+        assert all({"HttpOnly", "Path=/"} < cookies[f"__Host-{name}"] for name in (ACCESS, REFRESH))
         token = client.get_cookie(f"__Host-{ACCESS}").value
         assert client.get(f"{API}/users/me", base_url="https://localhost").status_code == 200
         client.delete_cookie(f"__Host-{ACCESS}")
@@ -143,6 +142,135 @@ class TestUseCookies:
 
         assert "Set-Cookie" not in response.headers
         assert "csrf" not in claims(response.json["access_token"])
+
+
+class TestPrefix:
+    @pytest.mark.parametrize(("secure", "host"), [(False, ""), (True, "__Host-")])
+    def test_is_in_front_of_each_name(self, another, user, secure, host):
+        """COOKIE_PREFIX is in front of each name, behind `__Host-`."""
+        client = another(COOKIE_PREFIX="blue_", SECURE_COOKIES=secure).test_client()
+        body = {"username": user.username, "password": PASSWORD}
+        response = client.post(f"{API}/auth/login?use_cookies=true", json=body)
+
+        assert set_cookies(response).keys() == {
+            f"{host}blue_{ACCESS}", f"{host}blue_{REFRESH}", f"blue_{CSRF[ACCESS]}", f"blue_{CSRF[REFRESH]}",
+        }  # fmt: skip
+        assert client.get(f"{API}/users/me", base_url="https://localhost").status_code == 200
+
+    def test_two_instances(self, another, browser):
+        """An instance with a prefix ignores the cookies of one without."""
+        client = another(COOKIE_PREFIX="blue_").test_client()
+        cookies = f"{ACCESS}={browser.cookie(ACCESS)}; {REFRESH}={browser.cookie(REFRESH)}"
+
+        for method, path in (("GET", "users/me"), ("POST", "auth/refresh")):
+            response = client.open(f"{API}/{path}", method=method, headers={"Cookie": cookies})
+            assert error(response) == (401, "authorization_required")
+
+
+class TestTwice:
+    """A sibling domain can add a cookie of the same name, which browsers send beside ours."""
+
+    @pytest.mark.parametrize("name", sorted(NAMES))
+    @pytest.mark.parametrize(("method", "path"), [("GET", "users/me"), ("POST", "auth/refresh"), ("GET", "things")])
+    def test_is_malformed(self, app, user, name, method, path):
+        """A cookie of ours that comes twice is 400, whatever its values are."""
+        client = app.test_client(use_cookies=False)
+        for cookies in (f"{name}=x; a=b; {name}=y", f"{name}=x;{name} =x", f"{name}=x, {name}"):
+            for headers in ({}, user.headers):
+                response = client.open(f"{API}/{path}", method=method, headers={"Cookie": cookies, **headers})
+                assert error(response) == (400, "bad_request")
+
+    @pytest.mark.parametrize("path", ["login", "fresh-login"])
+    def test_at_a_login(self, app, user, path):
+        """A login with such cookies is 400 too."""
+        body = {"username": user.username, "password": PASSWORD}
+        headers = {"Cookie": f"{ACCESS}=x; {ACCESS}=y"}
+
+        response = app.test_client(use_cookies=False).post(f"{API}/auth/{path}", json=body, headers=headers)
+
+        assert error(response) == (400, "bad_request")
+
+    def test_other_cookies_may(self, browser):
+        """The cookies of other services may come twice."""
+        cookies = f"a=1; {ACCESS}={browser.cookie(ACCESS)}; a=2; x{ACCESS}=3; b={ACCESS}"
+        client = browser.client.application.test_client(use_cookies=False)
+
+        assert client.get(f"{API}/users/me", headers={"Cookie": cookies}).status_code == 200
+
+    def test_without_the_location(self, another, user):
+        """Where cookies are no location, they are ignored."""
+        client = another(JWT_TOKEN_LOCATION=("headers",)).test_client(use_cookies=False)
+        headers = {"Cookie": f"{ACCESS}=x; {ACCESS}=y", **user.headers}
+
+        assert client.get(f"{API}/users/me", headers=headers).status_code == 200
+
+
+class TestCookieOfTheReleaseBefore:
+    """The refresh cookie of release 0.1.0 had the path `/api/v1/auth`, and another name in production."""
+
+    PATH = "/api/v1/auth"
+
+    @pytest.fixture(params=[False, True], ids=["development", "production"])
+    def old(self, another, user, request):
+        """A browser with the cookies that release 0.1.0 has set."""
+        app = another(SECURE_COOKIES=request.param)
+        client = app.test_client()
+        body = {"username": user.username, "password": PASSWORD}
+        client.post(f"{API}/auth/login?use_cookies=true", json=body)
+        host, self.name = ("__Host-", f"__Secure-{REFRESH}") if request.param else ("", REFRESH)
+        self.new_name = f"{host}{REFRESH}"
+        client.set_cookie(self.name, client.get_cookie(self.new_name).value, path=self.PATH, secure=request.param)
+        client.delete_cookie(self.new_name)
+        return client
+
+    def send(self, client, path, **options):
+        csrf = {"X-CSRF-TOKEN": client.get_cookie(CSRF[REFRESH]).value}
+        return client.post(f"{API}/auth/{path}", headers=csrf, base_url="https://localhost", **options)
+
+    def test_the_first_refresh_replaces_it(self, old):
+        """The first refresh reads it, clears it and sets the new one."""
+        assert self.send(old, "refresh").status_code == 200
+
+        assert old.get_cookie(self.name, path=self.PATH) is None
+        assert old.get_cookie(self.new_name) is not None
+        assert self.send(old, "refresh").status_code == 200
+
+    @pytest.mark.parametrize("path", ["login?use_cookies=true", "login", "register?use_cookies=true"])
+    def test_a_login_replaces_it(self, old, user, path):
+        """A login clears it, with or without new cookies."""
+        name = "another" if path.startswith("register") else user.username
+        response = self.send(old, path, json={"username": name, "password": PASSWORD})
+
+        assert response.status_code in (200, 201)
+        assert old.get_cookie(self.name, path=self.PATH) is None
+        assert (old.get_cookie(self.new_name) is not None) is ("use_cookies" in path)
+
+    @pytest.mark.parametrize("path", ["logout", "logout/refresh"])
+    def test_a_logout_clears_it(self, old, path):
+        """A logout of the session or of the refresh token clears it."""
+        csrf = old.get_cookie(CSRF[REFRESH if path.endswith("refresh") else ACCESS]).value
+        headers = {"X-CSRF-TOKEN": csrf}
+
+        assert old.post(f"{API}/auth/{path}", headers=headers, base_url="https://localhost").status_code == 200
+
+        assert old.get_cookie(self.name, path=self.PATH) is None
+
+    def test_beside_a_new_one(self, old):
+        """Two refresh cookies of one name are 400 once: the answer clears the old one."""
+        assert self.send(old, "refresh").status_code == 200
+        old.set_cookie(self.name, "x", path=self.PATH)
+
+        first, second = (self.send(old, "refresh").status_code for _ in range(2))
+
+        assert (first, second) == ((400, 200) if self.name == self.new_name else (200, 200))
+        assert old.get_cookie(self.name, path=self.PATH) is None
+
+    def test_with_a_prefix(self, another, old):
+        """With COOKIE_PREFIX it is ignored, because it may be another instance's."""
+        blue = another(COOKIE_PREFIX="blue_", SECURE_COOKIES=self.name != REFRESH).test_client(use_cookies=False)
+        headers = {"Cookie": f"{self.name}={old.get_cookie(self.name, path=self.PATH).value}"}
+
+        assert error(blue.post(f"{API}/auth/refresh", headers=headers)) == (401, "authorization_required")
 
 
 class TestCsrf:
@@ -286,7 +414,7 @@ class TestAnswers:
         old = browser.cookie(REFRESH), browser.cookie(CSRF[REFRESH])
         browser.refresh()
         browser.refresh()
-        browser.client.set_cookie(REFRESH, old[0], path="/api/v1/auth")
+        browser.client.set_cookie(REFRESH, old[0])
 
         response = browser.send("POST", "auth/refresh", by=REFRESH, csrf=old[1])
 
@@ -298,7 +426,7 @@ class TestAnswers:
         late = browser.cookie(REFRESH), browser.cookie(CSRF[REFRESH])
         browser.refresh()
         winner = browser.cookie(REFRESH), browser.cookie(CSRF[REFRESH])
-        browser.client.set_cookie(REFRESH, late[0], path="/api/v1/auth")
+        browser.client.set_cookie(REFRESH, late[0])
 
         assert browser.send("POST", "auth/refresh", by=REFRESH, csrf=late[1]).status_code == 200
 
