@@ -15,12 +15,14 @@ from typing import Annotated, Any, ClassVar, cast, get_args, get_origin, get_typ
 
 from environs import Env, EnvValidationError
 from flask.helpers import get_debug_flag
+from marshmallow import ValidationError
 from marshmallow.validate import OneOf, Range, Validator
 
 from config_rules import (
     COOKIE_NAME,
     HOSTS,
     LOCATIONS,
+    LOOPBACK,
     NAME,
     ORIGINS,
     DatabaseUrl,
@@ -165,6 +167,7 @@ class Config:
     TRACES: bool = False
 
     # --- Constants, not read from the environment ---
+    SECRETS: ClassVar[tuple[str, ...]] = ("DATABASE_URL", "JWT_SECRET_KEY")  # NAME_FILE may name a file with the value
     FORMER_AUDIENCE: ClassVar[str] = "latchkey"  # the default `aud` of release 0.1.0, whose tokens stay valid
     APP_ENV: ClassVar[str] = "development"
     PROPAGATE_EXCEPTIONS: ClassVar[bool] = False  # a crash is a JSON answer everywhere, also in tests
@@ -241,6 +244,8 @@ class ProductionConfig(Config):
                 found[name] = f"must be at least {getattr(Config, name)}; leave it unset"
         if "query_string" in self.JWT_TOKEN_LOCATION and not self.ALLOW_TOKEN_IN_QUERY:
             found |= {"ALLOW_TOKEN_IN_QUERY": "must be true to accept tokens in queries, which logs keep"}
+        if any(origin.startswith("http:") and not LOOPBACK.fullmatch(origin) for origin in self.CORS_ORIGINS):
+            found["CORS_ORIGINS"] = "must begin with https://, because anybody on the way can change a page of http://"
         if self.ALLOW_DELETE_ALL_USERS:
             found["ALLOW_DELETE_ALL_USERS"] = "is for development and tests only; leave it unset"
         if get_debug_flag():
@@ -256,22 +261,21 @@ CONFIGS: dict[str, type[Config]] = {
 def load_config() -> Config:
     """The settings of this process.
 
-    They are those of the class that `APP_ENV` names, overridden by the environment.  Also reads the
-    `.env` file in this folder, but not in tests.  The environment overrides it.
+    They are those of the class that `APP_ENV` names, overridden by the environment.  Development also
+    reads the `.env` file in this folder.  The environment overrides it.
 
     Raises:
         ConfigError: lists every unusable setting.
     """
     env = Env(eager=False)
-    if os.environ.get("APP_ENV") != "testing":
-        env.read_env(str(ROOT / ".env"), recurse=False)
-    name = os.environ.get("APP_ENV", "development")
-    if name not in CONFIGS:
-        raise ConfigError({"APP_ENV": f"must be one of {', '.join(CONFIGS)}"})
-    config = CONFIGS[name]()
+    config = _class_of_environment(env)()
+    from_files, problems = _read_secrets(env)
     for setting, hint in get_type_hints(type(config), include_extras=True).items():
         if get_origin(hint) is not ClassVar:
             kind, rule = _kind_and_rule(hint)
+            if setting in from_files:
+                setattr(config, setting, _checked(setting, from_files[setting], rule, problems))
+                continue
             default = getattr(config, setting)
             if kind is tuple:
                 value = env.list(setting, list(default), subcast=str.strip, validate=rule)
@@ -282,13 +286,55 @@ def load_config() -> Config:
         env.seal()
     except EnvValidationError as error:
         messages = cast("Mapping[str, list[str]]", error.error_messages)
-        raise ConfigError({name: " ".join(texts) for name, texts in messages.items()}) from None
+        problems |= {name: " ".join(texts) for name, texts in messages.items()}
+    if problems:
+        raise ConfigError(problems)
     for setting in ("JWT_KEYSET", "PASSWORD_LIST"):
         if path := getattr(config, setting):
             setattr(config, setting, str(ROOT / path))  # independent of the working directory
     if problems := config.problems():
         raise ConfigError(problems)
     return config
+
+
+def _class_of_environment(env: Env) -> type[Config]:
+    """The class that `APP_ENV` names.  Reads `.env` for development."""
+    name = os.environ.get("APP_ENV", "development")
+    if name not in CONFIGS:
+        raise ConfigError({"APP_ENV": f"must be one of {', '.join(CONFIGS)}"})
+    if name == "development":
+        env.read_env(str(ROOT / ".env"), recurse=False)
+        if env.str("APP_ENV", name) != name:
+            raise ConfigError({"APP_ENV": "cannot be set in .env, which is for development; set it in the environment"})
+    return CONFIGS[name]
+
+
+def _read_secrets(env: Env) -> tuple[dict[str, str], dict[str, str]]:
+    """The secrets in files (`JWT_SECRET_KEY_FILE`), and the problems, by setting."""
+    found: dict[str, str] = {}
+    problems: dict[str, str] = {}
+    for name in Config.SECRETS:
+        path = env.str(f"{name}_FILE", "")
+        if not path:
+            continue
+        if env.str(name, ""):
+            problems[name] = f"is set beside {name}_FILE; unset one of them"
+        try:
+            found[name] = (ROOT / path).read_text("utf-8").rstrip("\r\n")  # editors and `echo` add a line end
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+            problems[f"{name}_FILE"] = f"names a file that cannot be read ({reason}); make it readable for the service"
+    return found, problems
+
+
+def _checked(setting: str, value: str, rule: Validator | None, problems: dict[str, str]) -> str:
+    """The value, which the rule has checked, because environs checks only variables."""
+    try:
+        if rule:
+            rule(value)
+    except ValidationError as error:
+        problems[setting] = " ".join(map(str, error.messages))
+    return value
 
 
 def _kind_and_rule(hint: Any) -> tuple[type, Validator | None]:

@@ -1,8 +1,10 @@
 """Settings: defaults, sources, checks, and the messages of a refused start."""
 
+import base64
 import os
 import re
 import secrets
+import shutil
 import stat
 import subprocess
 import sys
@@ -18,6 +20,8 @@ import config
 from app import create_app
 from app.data.base import db
 from config import Config, ConfigError, DevelopmentConfig, ProductionConfig, TestingConfig, load_config
+from config_rules import secret_problem
+from support.serving import copy_of_the_project, environment
 
 ROOT = Path(__file__).parents[2]
 HINTS = get_type_hints(Config, include_extras=True)
@@ -27,6 +31,7 @@ RANGES = {
     for name, hint in HINTS.items()
     if get_origin(hint) is Annotated and isinstance(get_args(hint)[1], Range)
 }
+RANDOM = (bytes.hex, base64.b64encode, base64.urlsafe_b64encode, base64.b32encode, base64.b85encode)
 SECRET = secrets.token_urlsafe(48)  # generated, because a secret in this repository would be public
 
 
@@ -278,6 +283,14 @@ class TestProduction:
             ("", "is not set"),
             ("short", "is shorter than 32 bytes"),
             ("ab" * 40, "is not random"),
+            ("my-super-secret-jwt-key-change-me-please", "is not random"),
+            ("passwordpassword0123456789abcdefgh", "is not random"),
+            ("ThisIsAVeryLongSecretKeyThatIsAtLeast32BytesLong", "is not random"),
+            ("p@ssw0rd-p@ssw0rd-p@ssw0rd-p@ssw0rd!!", "is not random"),
+            ("secret_key_for_jwt_token_signing_please_change_in_production", "is not random"),
+            ("correct horse battery staple correct horse", "is not random"),
+            ("0123456789abcdef0123456789abcdef", "is not random"),
+            ("3f1c2b9e-6d0a-4c59-9a3e-0c1d2e3f4a5b", "is not random"),
             ("é" * 15, "shorter"),
             ("a-string-secret-at-least-256-bits-long", "is a published example"),
         ],
@@ -335,11 +348,29 @@ class TestProduction:
 
         assert load_config().ARGON2_MEMORY_COST == 65_536
 
-    def test_accepts_a_hexadecimal_secret(self, production, monkeypatch):
-        """A secret from `openssl rand -hex 32` is accepted."""
-        monkeypatch.setenv("JWT_SECRET_KEY", os.urandom(32).hex())
+    @pytest.mark.parametrize("spell", RANDOM, ids=lambda one: one.__name__)
+    def test_accepts_random_secrets(self, spell):
+        """32 random bytes or more are accepted in every usual spelling."""
+        for size in range(32, 64):
+            for _ in range(40):
+                secret = spell(os.urandom(size))
+                assert secret_problem(secret if isinstance(secret, str) else secret.decode()) == ""
 
-        assert load_config()
+    @pytest.mark.parametrize(
+        "origin", ["http://app.example.com", "http://localhost.example.com", "http://127.0.0.1.nip.io"]
+    )
+    def test_an_origin_without_tls(self, production, monkeypatch, origin):
+        """An origin without TLS is refused."""
+        monkeypatch.setenv("CORS_ORIGINS", f"https://app.example.com,{origin}")
+
+        assert refusal().startswith("CORS_ORIGINS: must begin with https://")
+
+    def test_an_origin_of_this_machine(self, production, monkeypatch):
+        """An origin of the loopback interface needs no TLS."""
+        origins = ["http://localhost:3000", "http://app.localhost", "http://127.0.0.1:8080", "http://[::1]:5173"]
+        monkeypatch.setenv("CORS_ORIGINS", ",".join(origins))
+
+        assert list(load_config().CORS_ORIGINS) == origins
 
 
 class TestStoredSecret:
@@ -384,12 +415,92 @@ class TestDotEnv:
 
         assert (load_config().REFRESH_GRACE, load_config().JWT_LEEWAY) == (3, 5)
 
-    def test_is_not_read_in_tests(self, tmp_path, monkeypatch):
-        """With APP_ENV=testing, `.env` is not read."""
+    @pytest.mark.parametrize("name", ["testing", "production"])
+    def test_is_read_in_development_only(self, tmp_path, monkeypatch, name):
+        """In tests and in production, `.env` is not read."""
         (tmp_path / ".env").write_text("REFRESH_GRACE=3\n")
-        monkeypatch.setenv("APP_ENV", "testing")
+        monkeypatch.setenv("APP_ENV", name)
+        monkeypatch.setenv("JWT_SECRET_KEY", SECRET)
 
         assert load_config().REFRESH_GRACE == 10
+
+    def test_cannot_choose_the_class(self, tmp_path, monkeypatch):
+        """APP_ENV in `.env` is refused, because other classes ignore the file."""
+        (tmp_path / ".env").write_text("APP_ENV=production\n")
+
+        assert refusal().startswith("APP_ENV: cannot be set in .env")
+
+    @pytest.mark.programs
+    @pytest.mark.parametrize(("skip", "code"), [(None, 1), ("1", 0)])
+    def test_a_command_in_production(self, tmp_path, skip, code):
+        """In production, a command refuses to run beside `.env`, which Flask reads, unless told to ignore it."""
+        copy = copy_of_the_project(tmp_path)
+        (copy / "wsgi.py").unlink()
+        shutil.copy(ROOT / "wsgi.py", copy)
+        (copy / ".env").write_text("DATABASE_URL=sqlite:////nowhere/x.db\n")
+        env = environment(APP_ENV="production", JWT_SECRET_KEY=SECRET, FLASK_SKIP_DOTENV=skip, ARGON2_MEMORY_COST=None,
+                          ARGON2_TIME_COST=None)  # fmt: skip
+        command = [sys.executable, "-m", "flask", "keys", "list"]
+
+        run = subprocess.run(command, cwd=copy, env=env, capture_output=True, text=True, check=False)
+
+        assert ("cannot start: .env: is for development" in run.stderr) is bool(code)
+
+
+class TestSecretFiles:
+    """`JWT_SECRET_KEY_FILE` and `DATABASE_URL_FILE` name files with the values."""
+
+    @pytest.fixture
+    def file(self, production, tmp_path, monkeypatch):
+        """Writes a file, and sets a variable to its path."""
+        monkeypatch.delenv("JWT_SECRET_KEY")
+
+        def file(name, content):
+            path = tmp_path / name.lower()
+            path.write_bytes(content)
+            monkeypatch.setenv(name, str(path))
+
+        return file
+
+    @pytest.mark.parametrize("end", [b"", b"\n", b"\r\n"])
+    def test_are_read(self, file, end):
+        """The content without the line end is the value."""
+        file("JWT_SECRET_KEY_FILE", SECRET.encode() + end)
+        file("DATABASE_URL_FILE", b"postgresql://h/d" + end)
+
+        for _ in range(2):
+            loaded = load_config()
+            assert (loaded.JWT_SECRET_KEY, loaded.DATABASE_URL) == (SECRET, "postgresql://h/d")
+        assert "JWT_SECRET_KEY" not in os.environ  # which programs of this process would inherit
+
+    def test_both(self, file, monkeypatch):
+        """A value and a file at once are refused."""
+        file("JWT_SECRET_KEY_FILE", SECRET.encode())
+        monkeypatch.setenv("JWT_SECRET_KEY", SECRET)
+
+        assert refusal() == "JWT_SECRET_KEY: is set beside JWT_SECRET_KEY_FILE; unset one of them"
+
+    def test_unreadable(self, file, monkeypatch):
+        """A file that is missing or not UTF-8 is refused, with the name of the setting."""
+        file("JWT_SECRET_KEY_FILE", b"\xff" * 40)
+        monkeypatch.setenv("DATABASE_URL_FILE", "/nowhere/x")
+
+        said = refusal()
+        assert "DATABASE_URL_FILE: names a file that cannot be read (No such file or directory); " in said
+        assert "JWT_SECRET_KEY_FILE: names a file that cannot be read (it is not UTF-8); " in said
+
+    def test_are_checked(self, file):
+        """The content has the rules of the setting."""
+        file("JWT_SECRET_KEY_FILE", b"short\n")
+        file("DATABASE_URL_FILE", b"nonsense")
+
+        assert refusal().startswith("DATABASE_URL: Must be a URL that begins with")
+        file("DATABASE_URL_FILE", b"postgresql://h/d")
+        assert refusal().startswith("JWT_SECRET_KEY: is shorter than 32 bytes")
+
+    def test_for_each_secret(self):
+        """Each setting with a secret can be in a file."""
+        assert {name for name in SETTINGS if name.endswith(("_KEY", "_URL"))} == set(Config.SECRETS)
 
 
 @pytest.mark.programs
@@ -426,6 +537,16 @@ def test_every_setting_is_documented(page):
     text = (ROOT / page).read_text()
 
     assert [name for name in [*SETTINGS, "APP_ENV"] if f"`{name}`" not in text] == []
+
+
+def test_no_printed_text_is_a_good_secret():
+    """No long text with a digit in the documentation or the tests' kit passes as a secret."""
+    folders = (".", "docs", ".ci", "deploy", "tests/support", "tests/features/auth", "bench")
+    pages = [page for folder in folders for page in (ROOT / folder).glob("*") if page.suffix in (".md", ".py", ".yaml")]
+    texts = {text for page in pages for text in re.findall(r"(?=[A-Za-z_+/-]*[0-9])[\w+/=-]{32,}", page.read_text())}
+
+    assert len(texts) >= 10
+    assert [text for text in texts if not secret_problem(text)] == []
 
 
 def test_no_page_prints_a_secret():
