@@ -12,6 +12,7 @@ from app.auth.cli import tokens_cli
 from app.auth.routes import blp as auth_blp
 from app.data.base import db
 from app.data.connections import database_url, engine_options
+from app.data.files import make_private
 from app.extensions import api, migrate
 from app.items.cli import seed
 from app.items.routes import blp as items_blp
@@ -55,6 +56,7 @@ def create_app(config: object) -> Flask:
     app = Flask(__name__, static_folder=None)
     app.config.from_object(config)
     url = database_url(app.config["DATABASE_URL"])
+    make_private(Path(app.instance_path), url)
     app.config.update(
         SQLALCHEMY_DATABASE_URI=url,
         SQLALCHEMY_ENGINE_OPTIONS=engine_options(url, app.config["THREADS"], pooler=app.config["DATABASE_POOLER"]),

@@ -15,9 +15,10 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app.data.base import db
 from app.data.connections import POSTGRESQL_SETTINGS
+from app.data.files import open_to_others
 from app.data.types import utcnow
 from app.system.migrations import Schema, schema
-from app.tokens.key_set import MIN_SECRET_BYTES, SECRET_KID, KeySetError
+from app.tokens.key_set import MIN_SECRET_BYTES, MIN_SIGNING_RSA_BITS, SECRET_KID, KeySetError
 from app.tokens.keys import ring
 from app.users.models import User
 from app.users.passwords import outdated_hashes
@@ -118,6 +119,9 @@ def _check_keys() -> Finding:
     if SECRET_KID in keys.keys and len(secret) < MIN_SECRET_BYTES:
         fix = "make one with: python -c 'import secrets; print(secrets.token_urlsafe(48))'"
         return Finding("keys", Status.warning, f"JWT_SECRET_KEY is shorter than {MIN_SECRET_BYTES} bytes", fix)
+    if signs.is_small:
+        message = f"the signing key {signs.kid} has fewer than {MIN_SIGNING_RSA_BITS} bits"
+        return Finding("keys", Status.warning, message, "flask keys generate --algorithm RS256, then activate it")
     return Finding("keys", Status.ok, f"{signs.kid} ({signs.algorithm}) signs, {len(keys.keys)} verify")
 
 
@@ -188,6 +192,9 @@ def _is_set(name: str, value: str) -> bool:
 def _check_files() -> Iterator[Finding]:
     root = Path(current_app.root_path).parent
     secrets = [root / ".env", root / "instance" / "jwt_secret_key"]  # the key check covers a key set
+    for path in open_to_others(root / "instance"):
+        fix = f"chmod go= {path}"
+        yield Finding("instance", Status.warning, f"{path} is open to other users; its owner is another user", fix)
     exposed = [path for path in secrets if _is_open(path)]
     for path in exposed:
         yield Finding(

@@ -29,6 +29,7 @@ from app.web.strict_json import strict_json
 
 SECRET_KID = "secret"  # noqa: S105 -- the kid of JWT_SECRET_KEY, reserved
 MIN_RSA_BITS = 2048  # RFC 7518 section 3.3
+MIN_SIGNING_RSA_BITS = 3072  # 128 bits of strength (NIST SP 800-57 part 1 revision 5)
 MIN_SECRET_BYTES = 32  # RFC 7518 section 3.2
 _KID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
@@ -74,6 +75,11 @@ class Key(NamedTuple):
     signing: PyJWK
     verifying: PyJWK
     public: dict[str, Any] | None  # as the JWKS shows it; None for a symmetric key
+
+    @property
+    def is_small(self) -> bool:
+        """Whether this is an RSA key that should not sign."""
+        return self.algorithm == "RS256" and self.signing.key.key_size < MIN_SIGNING_RSA_BITS
 
 
 @dataclass(frozen=True)
@@ -252,7 +258,12 @@ def activate_key(path: Path, kid: str) -> None:
     """Sign with this key from now on.  The previous one still verifies."""
     with _changing(path) as document:
         if kid != SECRET_KID:  # the secret may sign while the file is copied to every machine
-            _find(document, kid)
+            key = make_key(_find(document, kid))
+            if key.is_small:
+                raise KeySetError(
+                    f"{kid} has fewer than {MIN_SIGNING_RSA_BITS} bits, so it only verifies; "
+                    "make another key: flask keys generate --algorithm RS256"
+                )
         document["signing_kid"] = kid
 
 

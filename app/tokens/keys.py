@@ -9,7 +9,16 @@ from typing import Any, cast
 from flask import Flask, current_app, g
 from jwt import PyJWK
 
-from app.tokens.key_set import SECRET_KID, Key, KeySet, KeySetError, parse_key_set, read_document, read_key_set
+from app.tokens.key_set import (
+    MIN_SIGNING_RSA_BITS,
+    SECRET_KID,
+    Key,
+    KeySet,
+    KeySetError,
+    parse_key_set,
+    read_document,
+    read_key_set,
+)
 from app.web.logs import log_event
 
 _log = logging.getLogger("app.keys")
@@ -64,6 +73,12 @@ class KeyRing:
         if found.signing_kid not in keys:
             raise KeySetError(
                 "names JWT_SECRET_KEY as the signing key, which is not set; set it, or run: flask keys activate KID"
+            )
+        if keys[found.signing_kid].is_small:
+            _log.warning(
+                "JWT_KEYSET: the signing key %s has fewer than %s bits; make another one: flask keys generate",
+                found.signing_kid,
+                MIN_SIGNING_RSA_BITS,
             )
         return KeySet(keys, found.signing_kid)
 

@@ -141,6 +141,17 @@ class TestSick:
         assert (code, checks["files"]["fix"]) == (1, f"chmod 600 {path}")
         assert examine(app)[1]["files"]["status"] == "ok"
 
+    def test_a_folder_that_is_open_to_others(self, app, root):
+        """An open `instance/` is a warning with `chmod` as the remedy, and a private one is not shown."""
+        folder = root / "instance"
+        folder.mkdir(mode=0o700)
+        assert "instance" not in examine(app)[1]
+        folder.chmod(0o750)
+
+        code, checks = examine(app)
+
+        assert (code, checks["instance"]["status"], checks["instance"]["fix"]) == (0, "warning", f"chmod go= {folder}")
+
     @pytest.mark.parametrize("fault", ["missing", "open", "malformed"])
     def test_a_key_set_that_cannot_be_used(self, another, tmp_path, fault):
         """A missing, open or malformed key set fails with a remedy."""

@@ -328,6 +328,40 @@ class TestFile:
         assert "stay in use" in caplog.text
 
 
+class TestSmallRsaKeys:
+    @pytest.fixture
+    def small(self, path):
+        """A set whose signing key has 2,048 bits."""
+        jwk = RSAAlgorithm.to_jwk(rsa.generate_private_key(65537, 2048), as_dict=True) | {
+            "kid": "small",
+            "alg": "RS256",
+        }
+        path.touch(mode=0o600)
+        path.write_text(json.dumps({"signing_kid": "small", "keys": [jwk]}))
+
+    def test_still_signs(self, another, path, small, user, caplog):
+        """A signing key of 2,048 bits still signs, with a warning in the log and in the doctor."""
+        app = another(JWT_KEYSET=str(path))
+        client = app.test_client()
+
+        assert me(client, log_in(client, user.username).access_token).status_code == 200
+        assert "the signing key small has fewer than 3072 bits" in caplog.text
+        assert "the signing key small has fewer than 3072 bits" in app.test_cli_runner().invoke(args=["doctor"]).stdout
+
+    def test_is_replaced(self, run, another, path, small, user):
+        """A new key replaces it; it then verifies and cannot be activated again."""
+        client = another(JWT_KEYSET=str(path)).test_client()
+        token = log_in(client, user.username).access_token
+        kid = run("generate", "--algorithm", "RS256")[1].strip()
+        assert run("activate", kid)[0] == 0
+
+        code, _, told = run("activate", "small")
+
+        assert (code, read_key_set(path).signing_kid) == (1, kid)
+        assert "small has fewer than 3072 bits, so it only verifies" in told
+        assert me(another(JWT_KEYSET=str(path)).test_client(), token).status_code == 200
+
+
 class TestRotation:
     def test_a_token_is_valid_until_its_key_is_retired(self, client, keyed, path, user):
         """Every token stays valid through rotations until its own key is retired."""
