@@ -18,6 +18,7 @@ from support.databases import PRESENT, fresh_beside, fresh_database
 from support.things import PATH, Thing
 
 NEVER_SEEN = pytest.StashKey()
+SLOWEST = 10  # hostile requests that a run reports
 pytest_plugins = ["support.releases", "support.typescript"]
 
 
@@ -107,6 +108,12 @@ def pytest_terminal_summary(terminalreporter, config):
         for name, value in report.user_properties:
             if name == "figure" and report.when == "call":
                 terminalreporter.write_line(value)
+    costs = [(cost, report.nodeid) for report in terminalreporter.getreports("") for name, cost in
+             report.user_properties if name == "cpu" and report.when == "teardown"]  # fmt: skip
+    if costs:
+        terminalreporter.write_line("The slowest hostile requests, in CPU time:")
+    for cost, case in sorted(costs, reverse=True)[:SLOWEST]:
+        terminalreporter.write_line(f"{cost * 1000:6.1f} ms  {case}")
     for code in config.stash.get(NEVER_SEEN, ()):
         terminalreporter.write_line(f"FAILED: the table of errors and the suite differ in {code}", red=True)
 
