@@ -82,7 +82,7 @@ def check_claims(claims: Mapping[str, Any]) -> None:
     )
     if not is_valid:
         raise InvalidTokenError("a claim is missing or malformed")
-    if claims["exp"] - claims["iat"] > MAX_LIFE[claims["type"]]:
+    if claims["exp"] - claims["iat"] > MAX_LIFE[claims["type"]] + 1:  # both are rounded to seconds
         raise InvalidTokenError("lives longer than any token of ours")
 
 

@@ -91,8 +91,12 @@ def _limit_headers() -> None:
     A field counts as its name, its value and four bytes, `: ` and the line end.  Parsing a header may
     cost more than its length suggests.
     """
+    environ = request.environ
+    # Nearly all requests are so small that a rough sum will do, which takes half the time.
+    if sum(map(len, environ)) + sum([len(value) for value in environ.values() if type(value) is str]) <= MAX_HEADERS:
+        return
     # A name in the environment is five characters longer than the field's: `HTTP_COOKIE`.
-    fields = [len(name) + len(value) - 1 for name, value in request.environ.items() if name.startswith("HTTP_")]
+    fields = [len(name) + len(value) - 1 for name, value in environ.items() if name.startswith("HTTP_")]
     if sum(fields) > MAX_HEADERS:
         raise ApiError(Code.headers_too_large)
 

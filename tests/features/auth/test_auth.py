@@ -117,7 +117,7 @@ class TestLogin:
         assert access["sid"] == renewal["sid"] != claims(user.access_token)["sid"]
         assert access["exp"] - access["iat"] == 900
         assert renewal["exp"] - renewal["iat"] in (2_592_000, 2_592_001)
-        assert (access["iss"], access["aud"]) == ("latchkey", "latchkey")
+        assert (access["iss"], access["aud"]) == ("latchkey", "latchkey-api")
         assert jwt.get_unverified_header(response.json["access_token"]) == {
             "alg": "HS256",
             "typ": "JWT",
