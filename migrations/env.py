@@ -3,6 +3,7 @@
 Unlike the template of Flask-Migrate, this file does not change the loggers and prints no warning.
 """
 
+import math
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
@@ -107,16 +108,26 @@ def _name(kind: Any) -> str:
 
 
 def engine() -> Engine:
-    """A separate engine without a pool, so that the connection closes afterwards."""
+    """A separate engine without a pool, so that the connection closes afterwards.
+
+    The driver waits without limit, because building an index may take minutes.
+    """
     every = current_app.config["SQLALCHEMY_ENGINE_OPTIONS"]
     options = {name: value for name, value in every.items() if not name.startswith(("pool_", "max_overflow"))}
+    waits = ("read_timeout", "write_timeout")  # of PyMySQL
+    options["connect_args"] = {name: value for name, value in every["connect_args"].items() if name not in waits}
     return create_engine(current_app.extensions["migrate"].db.engine.url, poolclass=NullPool, **options)
 
 
 def begin_alone(connection: Connection) -> None:
-    """Wait for other migration jobs, and lock them out until this ends."""
+    """Wait for other migration jobs, and lock them out until this ends.
+
+    A statement of a migration has no time limit.
+    """
     match connection.dialect.name:
         case "sqlite":
+            raw: Any = connection.connection.dbapi_connection  # a BoundedConnection
+            raw.seconds = math.inf
             # Batch mode drops and recreates tables, which must not trigger the foreign keys.
             connection.exec_driver_sql("PRAGMA foreign_keys = OFF")
             connection.exec_driver_sql("PRAGMA busy_timeout = 60000")
@@ -127,6 +138,9 @@ def begin_alone(connection: Connection) -> None:
             connection.execute(text("SET idle_in_transaction_session_timeout = 0"))
             connection.execute(text("SELECT pg_advisory_lock(:lock)"), {"lock": LOCK})
         case "mysql" | "mariadb":
+            is_mariadb = getattr(connection.dialect, "is_mariadb", False)
+            limit = "max_statement_time" if is_mariadb else "max_execution_time"
+            connection.execute(text(f"SET SESSION {limit} = 0"))
             lock = f"latchkey-{LOCK}"
             if connection.execute(text("SELECT GET_LOCK(:lock, 60)"), {"lock": lock}).scalar() != 1:
                 raise CommandError("Another migration job is still running after a minute. Try again later.")

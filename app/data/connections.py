@@ -1,7 +1,9 @@
 """Connection settings for SQLite, PostgreSQL, MariaDB and MySQL."""
 
+import math
 import select
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -27,9 +29,37 @@ POSTGRESQL_SETTINGS = {
     "idle_in_transaction_session_timeout": "10s",
     "timezone": "UTC",
 }
+# Seconds of a statement; MariaDB must answer before the driver gives up.  Migrations have no limit (migrations/env.py).
+SQLITE_SECONDS, MARIADB_SECONDS, DRIVER_SECONDS = 5.0, 4, 5
+CHECK_EVERY = 10_000  # instructions of SQLite, about 0.3 ms
 # KiB of SQLite's page cache per connection: the inner pages of ten million revoked tokens.
 CACHE = 8000
 MAX_CONNECTIONS = 16  # per process; a thread that waits for a hash holds none
+
+
+class BoundedConnection(sqlite3.Connection):
+    """Interrupts a statement that runs for too long.
+
+    SQLite has no setting for it.
+    """
+
+    seconds = SQLITE_SECONDS
+    deadline = math.inf
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.set_progress_handler(self._is_late, CHECK_EVERY)
+
+    def cursor(self, *args: Any, **options: Any) -> Any:
+        """A cursor.
+
+        SQLAlchemy makes one for each statement.
+        """
+        self.deadline = time.monotonic() + self.seconds
+        return super().cursor(*args, **options)
+
+    def _is_late(self) -> bool:
+        return time.monotonic() > self.deadline
 
 
 def database_url(plain: str) -> URL:
@@ -58,7 +88,7 @@ def engine_options(url: URL, threads: int, *, pooler: bool = False) -> dict[str,
     if backend == "sqlite":
         # The first write of a transaction waits for the lock.  By default, a transaction that reads first and writes
         # later fails with "database is locked".
-        options["connect_args"] = {"timeout": 5, "isolation_level": "IMMEDIATE"}
+        options["connect_args"] = {"timeout": 5, "isolation_level": "IMMEDIATE", "factory": BoundedConnection}
     if url.database not in (None, "", ":memory:"):  # SQLite in memory is one connection
         options |= {
             # SQLite: one per thread, so that waiting writers leave connections to readers.
@@ -83,12 +113,15 @@ def engine_options(url: URL, threads: int, *, pooler: bool = False) -> dict[str,
         options["isolation_level"] = "READ COMMITTED"  # no gap locks, so logins do not block each other
         options["connect_args"] = {
             "connect_timeout": 2,
-            "read_timeout": 5,
-            "write_timeout": 5,
+            "read_timeout": DRIVER_SECONDS,
+            "write_timeout": DRIVER_SECONDS,
             "charset": "utf8mb4",
             "init_command": (
                 "SET SESSION time_zone = '+00:00', innodb_lock_wait_timeout = 3, "
-                "sql_mode = 'STRICT_ALL_TABLES,NO_ZERO_DATE,NO_ZERO_IN_DATE,ERROR_FOR_DIVISION_BY_ZERO'"
+                "sql_mode = 'STRICT_ALL_TABLES,NO_ZERO_DATE,NO_ZERO_IN_DATE,ERROR_FOR_DIVISION_BY_ZERO' "
+                # Each server reads its own comment.  MySQL limits only SELECT.
+                f"/*M! , max_statement_time = {MARIADB_SECONDS} */ "
+                f"/*!80000 , max_execution_time = {MARIADB_SECONDS * 1000} */"
             ),
         }
     return options

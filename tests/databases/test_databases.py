@@ -1,22 +1,32 @@
 """Connections, and single statements outside the session, on each database."""
 
 import os
+import time
 from decimal import Decimal
+from pathlib import Path
+from shutil import copytree
 
+import flask_migrate
 import pytest
+from alembic.script import ScriptDirectory
 from sqlalchemy import Column, Index, String, Table, UniqueConstraint, create_engine, literal, select, text, update
 from sqlalchemy.exc import IntegrityError
 
 from app import create_app
+from app.data import connections
 from app.data.base import Base, db
-from app.data.connections import database_url, engine_options
+from app.data.connections import POSTGRESQL_SETTINGS, BoundedConnection, database_url, engine_options
 from app.data.errors import unique_or
 from app.data.statements import insert, read, write
 from app.users.models import User
 from config import TestingConfig
+from support.api import API, error
 from support.databases import ALL, ENDINGS, absent
 from support.statements import statements
 from support.things import Thing
+
+MIGRATIONS = Path(__file__).parents[2] / "migrations"
+HEAD = ScriptDirectory(MIGRATIONS).get_current_head()
 
 
 @pytest.mark.parametrize("kind", ALL)
@@ -296,3 +306,68 @@ class TestUniqueOr:
         """Without names, every unique constraint has the same conflict."""
         with pytest.raises(LookupError), unique_or(LookupError()):
             db.session.execute(samples.insert().values(four="4"))
+
+
+RUNAWAY = {
+    "sqlite": "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n",
+    "postgresql": "SELECT count(*) FROM generate_series(1, 1000000000000)",
+    "mysql": "SELECT count(*) FROM seq_1_to_1000000 a JOIN seq_1_to_1000000 b WHERE a.seq * b.seq % 7 = 3",
+}
+
+
+class TestStatementTime:
+    """No statement of a request runs on and on."""
+
+    @pytest.fixture
+    def impatient(self, app, another, monkeypatch):
+        """An application whose statements may take a fifth of a second, with a view that sends an endless one."""
+        monkeypatch.setattr(BoundedConnection, "seconds", 0.2)
+        monkeypatch.setitem(POSTGRESQL_SETTINGS, "statement_timeout", "200ms")
+        monkeypatch.setattr(connections, "MARIADB_SECONDS", 0.2)
+        impatient = another()
+
+        @impatient.get("/runaway")
+        def runaway():
+            return str(db.session.execute(text(RUNAWAY[db.engine.dialect.name])).scalar_one())
+
+        return impatient
+
+    def test_a_runaway_statement_ends(self, impatient):
+        """A statement without an end gets 503 on every database, and the next request is served."""
+        began = time.monotonic()
+        response = impatient.test_client().get("/runaway")
+
+        assert error(response) == (503, "database_unavailable")
+        assert time.monotonic() - began < 3
+        assert impatient.test_client().get(f"{API}/things").status_code == 200
+
+    def test_a_migration_has_no_limit(self, empty, monkeypatch, tmp_path):
+        """A statement of a migration may take longer than one of a request."""
+        monkeypatch.setattr(BoundedConnection, "seconds", 0.1)
+        script = copytree(MIGRATIONS, tmp_path / "migrations") / "versions" / "9999_slow.py"
+        script.write_text(SLOW.replace("HEAD", HEAD))
+
+        flask_migrate.upgrade(directory=str(tmp_path / "migrations"))
+
+        with db.engine.connect() as connection:
+            assert connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one() == "9999"
+
+
+SLOW = '''"""Take longer than a request may."""
+from alembic import op
+
+revision = "9999"
+down_revision = "HEAD"
+WAITS = {
+    "sqlite": (
+        "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 2000000) SELECT count(*) FROM n"
+    ),
+    "postgresql": "SELECT pg_sleep(5.2)",
+    "mysql": "SELECT SLEEP(5.2)",
+    "mariadb": "SELECT SLEEP(5.2)",
+}
+
+
+def upgrade() -> None:
+    op.execute(WAITS[op.get_context().dialect.name])
+'''
