@@ -62,8 +62,7 @@ def create_app(config: object) -> Flask:
         SQLALCHEMY_ENGINE_OPTIONS=engine_options(url, app.config["THREADS"], pooler=app.config["DATABASE_POOLER"]),
         API_TITLE=API_TITLE,
         API_VERSION=__version__,
-        OPENAPI_VERSION="3.1.0",
-        API_SPEC_OPTIONS=openapi.ABOUT,
+        **openapi.SETTINGS,
     )
 
     # For every request, in this order.

@@ -14,7 +14,7 @@ from app.extensions import api
 from app.web.codes import Code
 from app.web.request import SAFE_METHODS
 
-ABOUT = {
+_ABOUT = {
     "info": {
         "description": (
             "Accounts, sessions and items. An access token lives for minutes. A refresh token renews it and can be "
@@ -24,6 +24,7 @@ ABOUT = {
         "license": {"name": "MIT", "identifier": "MIT"},
     }
 }
+SETTINGS = {"OPENAPI_VERSION": "3.1.0", "API_SPEC_OPTIONS": _ABOUT}  # of flask-smorest
 
 # Errors that every operation can answer with.
 _ANYWHERE = (
