@@ -4,7 +4,7 @@ Unlike the template of Flask-Migrate, this file does not change the loggers and 
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
@@ -24,13 +24,11 @@ from sqlalchemy.types import TypeDecorator
 LOCK = 7_239_001  # an arbitrary number, the same in every job
 
 
-class KeepAutoincrement(SQLiteImpl):
-    """Keeps AUTOINCREMENT when batch mode rebuilds a table.
-
-    Reflection does not see it.
-    """
+class KeepWhatReflectionMisses(SQLiteImpl):
+    """Keeps AUTOINCREMENT and the triggers when batch mode rebuilds a table."""
 
     __dialect__ = "sqlite"  # Alembic now uses this class for SQLite
+    triggers: Sequence[str] = ()  # of the table that is being rebuilt
 
     def create_table(self, table: Table, **options: Any) -> None:
         name = table.name.removeprefix("_alembic_tmp_")
@@ -38,7 +36,15 @@ class KeepAutoincrement(SQLiteImpl):
             query = text("SELECT sql FROM sqlite_master WHERE type = 'table' AND name = :name")
             if "AUTOINCREMENT" in self.connection.execute(query, {"name": name}).scalar_one():
                 table.dialect_options["sqlite"]["autoincrement"] = True
+            query = text("SELECT sql FROM sqlite_master WHERE type = 'trigger' AND tbl_name = :name")
+            self.triggers = self.connection.execute(query, {"name": name}).scalars().all()
         super().create_table(table, **options)
+
+    def rename_table(self, old_table_name: str, *names: Any, **options: Any) -> None:
+        super().rename_table(old_table_name, *names, **options)
+        if old_table_name.startswith("_alembic_tmp_"):
+            for trigger in self.triggers:
+                self._exec(text(trigger))
 
 
 class RestoreAutoincrement(MigrateOperation):
@@ -61,6 +67,14 @@ def render_restoration(_autogen: Any, operation: RestoreAutoincrement) -> str:
         f"    with op.batch_alter_table({table}):\n"
         "        pass  # rebuilt with AUTOINCREMENT"
     )
+
+
+def is_in_models(name: str | None, _kind: str, _parents: Any) -> bool:
+    """Whether the models have a table or an index of this name.
+
+    They do not have the indexes of searches.
+    """
+    return not (name or "").startswith("search_")
 
 
 def import_models() -> None:
@@ -177,6 +191,7 @@ def run_migrations_online() -> None:
                 connection=connection,
                 target_metadata=metadata,
                 render_item=render_item,
+                include_name=is_in_models,
                 render_as_batch=True,
                 compare_type=True,
                 compare_server_default=True,

@@ -38,9 +38,9 @@ MAX_CONNECTIONS = 16  # per process; a thread that waits for a hash holds none
 
 
 class BoundedConnection(sqlite3.Connection):
-    """Interrupts a statement that runs for too long.
+    """Interrupts a statement that takes too much of the processor's time.
 
-    SQLite has no setting for it.
+    SQLite has no setting for it.  A wait for a lock has a limit of its own.
     """
 
     seconds = SQLITE_SECONDS
@@ -55,11 +55,11 @@ class BoundedConnection(sqlite3.Connection):
 
         SQLAlchemy makes one for each statement.
         """
-        self.deadline = time.monotonic() + self.seconds
+        self.deadline = time.thread_time() + self.seconds
         return super().cursor(*args, **options)
 
     def _is_late(self) -> bool:
-        return time.monotonic() > self.deadline
+        return time.thread_time() > self.deadline
 
 
 def database_url(plain: str) -> URL:

@@ -5,7 +5,8 @@ from sqlalchemy import bindparam, delete, select
 
 from app.data.base import db
 from app.data.errors import unique_or
-from app.data.statements import ESCAPE, insert, like_pattern, write
+from app.data.search import Range, Search
+from app.data.statements import insert, write
 from app.idempotency.guards import idempotent
 from app.items.models import ORDERS, Item, name_key
 from app.items.schemas import (
@@ -23,7 +24,7 @@ from app.web.errors import ApiError, Code
 from app.web.etags import conditional, require_match
 from app.web.fields import MessageSchema
 from app.web.openapi import CREATED_HEADERS
-from app.web.pages import PAGE_HEADERS, Listing
+from app.web.pages import PAGE_HEADERS, STRANGERS_PATIENCE, Listing
 from app.web.request import query
 
 blp = Blueprint("items", __name__, url_prefix="/api/v1/items", description="The sample resource: things with a price.")
@@ -32,20 +33,16 @@ _ITEM = ItemSchema()
 _PAGE = ItemPageSchema()
 _NAME_PAGE = ItemNamePageSchema()
 _items = Item.__table__.c  # columns make rows, not objects
-_FILTERS = {
-    "q": _items.name_key.like(bindparam("q"), escape=ESCAPE),
-    "owner": _items.owner_id == bindparam("owner"),
-    "min_price": _items.price >= bindparam("min_price"),
-    "max_price": _items.price <= bindparam("max_price"),
-}
+_SEARCH = Search("q", _items.name_key)
 LISTING = Listing(
     select(
         _items.id, _items.name, _items.description, _items.price, _items.owner_id, _items.created_at, _items.updated_at
     ),
     orders=ORDERS,
-    filters=_FILTERS,
+    filters={"owner": _items.owner_id == bindparam("owner")},
+    finders=[_SEARCH, Range(_items.price, at_least="min_price", at_most="max_price")],
 )
-NAMES = Listing(select(_items.id, _items.name), orders=ORDERS, filters=_FILTERS)
+NAMES = Listing(select(_items.id, _items.name), orders=ORDERS, finders=[_SEARCH], patience=STRANGERS_PATIENCE)
 
 
 def get_item_or_404(item_id: int) -> Item:
@@ -71,9 +68,12 @@ def list_items(args: dict[str, Any]) -> tuple[Response, dict[str, str]]:
     """List the items.
 
     Without a token: only names, sorted by `id` or `name`, filtered by `q`.
+
+    A page may have fewer rows than `limit`, or none, while `next_cursor` is not null: the filters match few of the
+    rows that were examined.  Go on with `next_cursor`.
     """
     if q := args.pop("q", ""):
-        args["q"] = like_pattern(name_key(q))
+        args["q"] = name_key(q)
     if args.get("owner") == "me":
         args["owner"] = caller.id
     anonymous = is_anonymous()

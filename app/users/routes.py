@@ -2,12 +2,13 @@ from contextlib import nullcontext
 from typing import Any
 
 from flask import request
-from sqlalchemy import bindparam, delete, select
+from sqlalchemy import delete, select
 
 from app.auth.limits import bad_names_counted, counted_rename, refused_renames
 from app.data.base import db
 from app.data.errors import unique_or
-from app.data.statements import ESCAPE, like_pattern, write
+from app.data.search import Search
+from app.data.statements import write
 from app.sessions.service import end_sessions
 from app.tokens.caller import caller
 from app.tokens.guards import admin_required, fresh_admin_required, fresh_login_required, login_required, switched_on
@@ -30,7 +31,7 @@ _users = User.__table__.c
 LISTING = Listing(
     select(*_USER.columns(User)),
     orders={"id": (_users.id,)},
-    filters={"q": _users.username_key.like(bindparam("q"), escape=ESCAPE)},
+    finders=[Search("q", _users.username_key)],
 )
 
 
@@ -46,9 +47,13 @@ def get_user_or_404(user_id: int) -> User:
 @blp.arguments(UserPageArgs, location="query")
 @blp.response(200, UserPageSchema, headers=PAGE_HEADERS)
 def list_users(args: dict[str, Any]) -> Any:
-    """List the users.  Administrators only."""
+    """List the users.  Administrators only.
+
+    A page may have fewer rows than `limit`, or none, while `next_cursor` is not null: `q` matches few of the rows
+    that were examined.  Go on with `next_cursor`.
+    """
     if q := args.pop("q", ""):
-        args["q"] = like_pattern(username_key(q))
+        args["q"] = username_key(q)
     page = LISTING.read(args)
     return {"users": page.rows, "next_cursor": page.next_cursor}, page.headers
 

@@ -204,7 +204,7 @@ class Owner(fields.Field[int | str]):
 class NextCursor(fields.String):
     def __init__(self) -> None:
         about = {
-            "description": "The `cursor` of the next page, or null on the last one.",
+            "description": "The `cursor` of the next page, or null on the last one. Only null is the end.",
             "examples": ["W1siaXRlbXMi…"],
         }
         super().__init__(required=True, allow_none=True, metadata=about)

@@ -4,19 +4,22 @@ Page 10,000 costs what page 1 costs, and an insert meanwhile neither repeats nor
 """
 
 import hashlib
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
-from functools import lru_cache
+from enum import Enum
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
 from uuid import UUID
 
 from flask import Flask, current_app, request
 from itsdangerous import BadData, URLSafeSerializer
-from sqlalchemy import ColumnElement, Integer, Select, Uuid, bindparam
+from sqlalchemy import ColumnElement, Integer, Select, Uuid, bindparam, not_
 
 from app.data.base import db
+from app.data.search import FEW, Finder
 from app.data.statements import read, rows_after
 from app.data.types import Money, UTCDateTime
 from app.web.errors import ApiError, invalid
@@ -29,8 +32,11 @@ PAGE_HEADERS = {
         "example": '</api/v1/items?cursor=…>; rel="next"',
     }
 }
-_ROWS, _POSITION = "page_rows", "page_position_"  # names of bound parameters
+_ROWS, _POSITION, _END = "page_rows", "page_position_", "page_end_"  # names of bound parameters
 STATEMENTS = 256  # that a listing keeps
+WINDOW = 2000  # rows that are examined at once
+PATIENCE = 0.05  # seconds
+STRANGERS_PATIENCE = 0.002  # for listings that need no token
 NOT_A_CURSOR = "Not a cursor of this listing and order."
 # JSON has all other types.
 _READERS: dict[type, Any] = {Money: Decimal, UTCDateTime: datetime.fromisoformat, Uuid: UUID}
@@ -46,6 +52,9 @@ def init_app(app: Flask, secrets: Callable[[], tuple[bytes, ...]]) -> None:
     app.extensions["cursor_secrets"] = secrets
 
 
+Statement = Select[*tuple[Any, ...]]
+
+
 class Page(NamedTuple):
     rows: list[dict[str, Any]]  # by the names of the columns
     next_cursor: str | None
@@ -59,6 +68,33 @@ class Page(NamedTuple):
         return {"Link": f'<{request.path}?{next_query}>; rel="next"'}
 
 
+class Order(NamedTuple):
+    """The columns by which a page is sorted."""
+
+    keys: tuple[Any, ...]
+    descending: bool
+    dialect: str
+
+    @property
+    def name(self) -> list[Any]:
+        """The name in a cursor."""
+        return [self.keys[0].expression.table.name, *(key.key for key in self.keys), self.descending]
+
+    def sorted(self, statement: Statement) -> Statement:
+        """The statement in this order, with a limit."""
+        columns = (key.desc() if self.descending else key for key in self.keys)
+        return statement.order_by(*columns).limit(bindparam(_ROWS, type_=Integer))
+
+    def after(self, prefix: str) -> ColumnElement[bool]:
+        """Whether a row comes after the position whose parameters have this prefix."""
+        position = [bindparam(prefix + key.key, type_=key.type) for key in self.keys]
+        return rows_after(self.dialect, self.keys, position, descending=self.descending)
+
+    def values(self, prefix: str, position: Sequence[Any] | None) -> dict[str, Any]:
+        """The bound parameters of a position."""
+        return {} if position is None else {prefix + key.key: one for key, one in zip(self.keys, position, strict=True)}
+
+
 class Listing:
     """The pages of one statement, in declared orders and with declared filters.
 
@@ -68,10 +104,12 @@ class Listing:
 
     def __init__(
         self,
-        statement: Select[*tuple[Any, ...]],
+        statement: Statement,
         *,
         orders: Mapping[str, tuple[Any, ...]],
         filters: Mapping[str, ColumnElement[bool]] | None = None,
+        finders: Sequence[Finder] = (),
+        patience: float = PATIENCE,
     ) -> None:
         """Declare a listing.
 
@@ -79,11 +117,14 @@ class Listing:
             statement: selects the columns, those of every order among them, without order or limit.
             orders: the columns of each order, by the name that `sort` has.  They are never null, the last one is
                 unique, and an index on them makes every page cost the same.  The first order is the default.
-            filters: a condition for each argument, with a bound parameter of the argument's name.
+            filters: a condition for each argument, with a bound parameter of the argument's name.  Together they leave
+                few rows, or an index on their columns and those of the order serves them.
+            finders: further filters.  If one of them leaves few rows, its own index finds them.  Otherwise rows are
+                examined in order, for `patience` at most.  So a page may be short or empty and have a cursor.
+            patience: seconds.  It is checked after every WINDOW rows.
         """
-        self.statement = statement
-        self.orders = orders
-        self.filters = filters or {}
+        self.statement, self.orders, self.finders, self.patience = statement, orders, finders, patience
+        self.filters = dict(filters or {})
         self.build = lru_cache(maxsize=STATEMENTS)(self._build)
 
     def read(self, args: Mapping[str, Any]) -> Page:
@@ -97,18 +138,73 @@ class Listing:
         """
         values = dict(args)
         cursor, sort = values.pop("cursor", None), values.pop("sort", next(iter(self.orders)))
-        rows = values.pop("limit") + 1
-        keys, descending = self.orders[sort.removeprefix("-")], sort.startswith("-")
-        options = {"is_first": cursor is None, "descending": descending, "dialect": db.engine.dialect.name}
-        statement = self.build(tuple(sorted(values)), keys, **options)
-        return _page(statement, keys, {**values, _ROWS: rows}, cursor, descending=descending)
+        limit, names = values.pop("limit"), frozenset(values)
+        order = Order(self.orders[sort.removeprefix("-")], sort.startswith("-"), db.engine.dialect.name)
+        position = None if cursor is None else _decode(cursor, order)
+        finders = [one for one in self.finders if one.filters.keys() & names]
+        for finder in finders:
+            values |= finder.values(values)
+        part: Part | Finder = Part.all
+        for part in (one for one in finders if one.column is not order.keys[0]):
+            if (found := part.find(values)) is not None:
+                values |= found
+                break
+        else:
+            if part is not Part.all:
+                return self._scan(order, names, values, position, limit)
+        statement = self.build(order, names, part, is_first=position is None)
+        values |= {_ROWS: limit + 1} | order.values(_POSITION, position)
+        return _page(read(statement, values), order, limit)
 
-    def _build(self, filters: tuple[str, ...], keys: tuple[Any, ...], **options: Any) -> Select[*tuple[Any, ...]]:
-        return _ordered(self.statement.where(*(self.filters[name] for name in filters)), keys, **options)
+    def _scan(
+        self, order: Order, names: frozenset[str], values: dict[str, Any], position: Sequence[Any] | None, limit: int
+    ) -> Page:
+        """Examine WINDOW rows at a time, until the page is full, no row is left or the patience ends."""
+        until, found = time.monotonic() + self.patience, list[Any]()
+        while True:
+            values |= {_ROWS: 1} | order.values(_POSITION, position)
+            build = partial(self.build, order, names, is_first=position is None)
+            end = next(iter(read(build(part=Part.end), values)), None)
+            values |= {_ROWS: limit + 1 - len(found)} | order.values(_END, end)
+            found += read(build(part=Part.window if end else Part.all), values)
+            if len(found) > limit or end is None:
+                return _page(found, order, limit)
+            position = end
+            if time.monotonic() > until:
+                return Page(_dictionaries(found), _encode(order, position))
+
+    def _build(self, order: Order, names: frozenset[str], part: "Part | Finder", *, is_first: bool) -> Statement:
+        """Build the statement that reads a part of the rows after a position."""
+        served = [one for name, one in self.filters.items() if name in names]
+        others = list[ColumnElement[bool]]()
+        for finder in self.finders:
+            conditions = served if finder.column is order.keys[0] else others
+            conditions += [one for name, one in finder.filters.items() if name in names]
+        if part is Part.end:  # the last row of a window
+            statement = self.statement.with_only_columns(*order.keys).offset(WINDOW - 1)
+        else:
+            statement = self.statement.where(*others)
+        if part is Part.window:
+            statement = statement.where(not_(order.after(_END)))
+        if not isinstance(part, Part):
+            ids: Any = part.ids(frozenset(part.filters.keys() & names), order.dialect)
+            found = ids.limit(FEW + 1).subquery("found")
+            statement = statement.join(found, found.c.id == part.column.table.c.id)
+        if not is_first:
+            statement = statement.where(order.after(_POSITION))
+        return order.sorted(statement.where(*served))
+
+
+class Part(Enum):
+    """The rows that a statement of a listing reads."""
+
+    all = "all"
+    window = "window"  # those up to a position
+    end = "end"  # the last one of a window
 
 
 def read_page(
-    statement: Select[*tuple[Any, ...]],
+    statement: Statement,
     *keys: Any,
     values: Mapping[str, Any] | None = None,
     limit: int,
@@ -130,44 +226,23 @@ def read_page(
     Raises:
         ApiError: 422, where the cursor belongs to another listing or order.
     """
-    dialect = db.engine.dialect.name
-    ordered = _ordered(statement, keys, is_first=cursor is None, descending=descending, dialect=dialect)
-    return _page(ordered, keys, {**(values or {}), _ROWS: limit + 1}, cursor, descending=descending)
-
-
-def _page(
-    statement: Select[*tuple[Any, ...]],
-    keys: tuple[Any, ...],
-    parameters: dict[str, Any],
-    cursor: str | None,
-    *,
-    descending: bool,
-) -> Page:
-    """Read a page.
-
-    Reads one row more, which tells whether there is a next page.
-    """
-    order = [keys[0].expression.table.name, *(key.key for key in keys), descending]
-    limit = parameters[_ROWS] - 1
+    order, position = Order(keys, descending, db.engine.dialect.name), None
     if cursor is not None:
-        position = _decode(cursor, order, keys)
-        parameters |= {_POSITION + key.key: value for key, value in zip(keys, position, strict=True)}
-    found = read(statement, parameters)
+        position = _decode(cursor, order)
+        statement = statement.where(order.after(_POSITION))
+    bound = {**(values or {}), _ROWS: limit + 1, **order.values(_POSITION, position)}
+    return _page(read(order.sorted(statement), bound), order, limit)
+
+
+def _page(found: Sequence[Any], order: Order, limit: int) -> Page:
+    """The page of rows, of which one more than its limit shows that there is a next page."""
+    rows = _dictionaries(found[:limit])
+    return Page(rows, _encode(order, [rows[-1][key.key] for key in order.keys]) if len(found) > limit else None)
+
+
+def _dictionaries(found: Sequence[Any]) -> list[dict[str, Any]]:
     names = found[0]._fields if found else ()
-    rows = [dict(zip(names, row, strict=True)) for row in found[:limit]]
-    has_more = len(found) > limit
-    return Page(rows, _encode(order, [rows[-1][key.key] for key in keys]) if has_more else None)
-
-
-def _ordered(
-    statement: Select[*tuple[Any, ...]], keys: tuple[Any, ...], *, is_first: bool, descending: bool, dialect: str
-) -> Select[*tuple[Any, ...]]:
-    if not is_first:
-        position = [bindparam(_POSITION + key.key, type_=key.type) for key in keys]
-        statement = statement.where(rows_after(dialect, keys, position, descending=descending))
-    return statement.order_by(*(key.desc() if descending else key for key in keys)).limit(
-        bindparam(_ROWS, type_=Integer)
-    )
+    return [dict(zip(names, row, strict=True)) for row in found]
 
 
 @lru_cache(maxsize=1)
@@ -177,19 +252,19 @@ def _signer(secrets: tuple[bytes, ...]) -> URLSafeSerializer:
     return URLSafeSerializer(list(secrets), salt="cursor", signer_kwargs=options)
 
 
-def _encode(order: list[Any], position: list[Any]) -> str:
+def _encode(order: Order, position: Sequence[Any]) -> str:
     written = [value if isinstance(value, int | str) else str(value) for value in position]
-    return str(_signer(current_app.extensions["cursor_secrets"]()).dumps([order, written]))
+    return str(_signer(current_app.extensions["cursor_secrets"]()).dumps([order.name, written]))
 
 
-def _decode(cursor: str, order: list[Any], keys: tuple[Any, ...]) -> list[Any]:
+def _decode(cursor: str, order: Order) -> list[Any]:
     try:
         signed_order, position = _signer(current_app.extensions["cursor_secrets"]()).loads(cursor)
     except BadData:
         raise _not_a_cursor() from None
-    if signed_order != order:
+    if signed_order != order.name:
         raise _not_a_cursor()
-    return [_READERS.get(type(key.type), _unchanged)(written) for key, written in zip(keys, position, strict=True)]
+    return [_READERS.get(type(key.type), _unchanged)(one) for key, one in zip(order.keys, position, strict=True)]
 
 
 def _unchanged(value: Any) -> Any:

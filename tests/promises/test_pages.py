@@ -9,13 +9,17 @@ from inspect import isroutine
 import pytest
 from sqlalchemy import select, text, update
 
+from app.data import search
 from app.data.base import db
+from app.data.search import Range
 from app.data.types import utcnow
 from app.tokens.key_set import activate_key, generate_key, retire_key
-from app.web.pages import STATEMENTS, read_page
+from app.web import pages
+from app.web.pages import STATEMENTS, Listing, read_page
 from support.api import API, error
 from support.rows import BOTH_WAYS, NAMES, TIED, add_rows
-from support.things import LISTING, Thing
+from support.statements import statements
+from support.things import LISTING, ORDERS, Thing
 
 
 @pytest.fixture
@@ -90,6 +94,62 @@ class TestOrder:
 
         [message] = response.json["errors"]["query"]["colour"]
         assert message == "Unknown field. Allowed: cursor, limit, owner, q, sort."
+
+
+class TestWindows:
+    """Rows that only an index of another order could find."""
+
+    @pytest.fixture
+    def listing(self, app, many, monkeypatch):
+        """A listing that examines three rows for a page, and finds none by an index."""
+        monkeypatch.setattr(pages, "WINDOW", 3)
+        monkeypatch.setattr(search, "FEW", 0)
+        prices = Range(Thing.__table__.c.price, at_least="min_price", at_most="max_price")
+        with app.app_context():
+            yield Listing(select(*Thing.__table__.c), orders=ORDERS, finders=[prices], patience=0)
+
+    @pytest.mark.parametrize("sort", BOTH_WAYS)
+    @pytest.mark.parametrize("limit", [1, 2, 3, 100])
+    @pytest.mark.parametrize("price", [0, 1, 2, 9])
+    def test_every_row_comes_once_and_in_order(self, listing, sort, limit, price):
+        """All pages together have each row once and in order, though some pages are short."""
+        every = listing.read({"limit": 100, "sort": sort}).rows
+        args, page = {"limit": limit, "sort": sort, "min_price": Decimal(price)}, None
+        rows = []
+        while page is None or page.next_cursor:
+            page = listing.read(args)
+            assert len(page.rows) <= limit
+            rows += page.rows
+            args["cursor"] = page.next_cursor
+
+        assert rows == [row for row in every if row["price"] >= price]
+
+    def test_an_empty_page_has_a_cursor(self, app, listing):
+        """A page without rows has a cursor as long as rows are left to examine."""
+        add_rows(app, Thing, [{"name": "dear", "price": Decimal(50)}])
+
+        page = listing.read({"limit": 5, "sort": "id", "min_price": Decimal(50)})
+
+        assert page.rows == []
+        assert page.next_cursor
+
+    def test_patience_makes_the_page_full(self, listing):
+        """A listing with more patience examines windows until the page is full."""
+        listing.patience = 60
+
+        page = listing.read({"limit": 4, "sort": "id", "min_price": Decimal(2)})
+
+        assert [row["price"] for row in page.rows] == [2, 2, 2, 2]
+        assert page.next_cursor is None
+
+    def test_few_rows_are_found_at_once(self, listing, app, monkeypatch):
+        """The rows that few match are found by two statements and fill a page."""
+        monkeypatch.setattr(search, "FEW", 4)
+        with statements(app) as sent:
+            page = listing.read({"limit": 3, "sort": "-name", "min_price": Decimal(2)})
+
+        assert len(page.rows) == 3
+        assert len(sent) == 2
 
 
 class TestCursor:

@@ -6,8 +6,11 @@ from decimal import Decimal
 import pytest
 from sqlalchemy import event, text
 
+from app.data import search
 from app.data.base import db
 from app.items.models import Item
+from app.items.routes import LISTING
+from app.web import pages
 from support.api import API, error
 from support.rows import BEGAN, BOTH_WAYS, NAMES, TIED, add_rows
 
@@ -44,8 +47,10 @@ class TestFilters:
         ],
     )
     @pytest.mark.parametrize("signed_in", [True, False])
-    def test_q_is_a_part_of_the_name(self, client, many, as_user, q, found, signed_in):
-        """`q` finds part of a name in any case, and knows no wildcards."""
+    @pytest.mark.parametrize("few", [search.FEW, 0], ids=["by its index", "by windows"])
+    def test_q_is_a_part_of_the_name(self, client, many, as_user, monkeypatch, q, found, signed_in, few):
+        """`q` finds part of a name in any case, and knows no wildcards, whether few or many names match."""
+        monkeypatch.setattr(search, "FEW", few)
         page = get(client, as_user if signed_in else {}, {"q": q})
 
         assert {item["name"] for item in page["items"]} == found
@@ -63,6 +68,23 @@ class TestFilters:
 
         assert [item["name"] for item in get(client, as_user, {"q": "über"})["items"]] == ["ÜBER"]
         assert get(client, as_user, {"q": "lamp"})["items"] == []
+
+    def test_rows_of_another_program_are_found(self, app, client, many):
+        """A row that another release inserts, renames or deletes is found by its present name only."""
+        changes = {
+            "INSERT INTO items (name, name_key, price, created_at, updated_at) "
+            "VALUES ('Fish', 'plaice', 1, '2026-01-01 00:00:00', '2026-01-01 00:00:00')": "plaice",
+            "UPDATE items SET name_key = 'turbot' WHERE name_key = 'plaice'": "turbot",
+            "UPDATE items SET price = 2 WHERE name_key = 'turbot'": "turbot",
+            "DELETE FROM items WHERE name_key = 'turbot'": None,
+        }
+        for change, name_key in changes.items():
+            with app.app_context():
+                db.session.execute(text(change))
+                db.session.commit()
+            for q in ("plaice", "turbot", "ai", "o"):
+                names = {item["name"] for item in get(client, {}, {"q": q})["items"]}
+                assert ("Fish" in names) == (q in (name_key or "")), (change, q)
 
     def test_owner(self, client, user, lamp, as_other, other):
         """`owner` is `me` or an id, and an unknown id finds nothing."""
@@ -165,7 +187,7 @@ class TestCost:
                 assert client.get(path, headers=headers).status_code == 200
             finally:
                 event.remove(db.engine, "before_cursor_execute", keep)
-            [(statement, parameters)] = sent
+            statement, parameters = sent[-1]  # before it, rows may have been counted
             words = {"sqlite": "EXPLAIN QUERY PLAN", "postgresql": "EXPLAIN", "mysql": "EXPLAIN"}
             explain = f"{words[db.engine.dialect.name]} {statement}"
             rows = db.session.connection().exec_driver_sql(explain, parameters).all()
@@ -182,6 +204,49 @@ class TestCost:
         for sort in BOTH_WAYS:
             columns = {"id": "id", "name": "name"}.get(sort.removeprefix("-"), f"{sort.removeprefix('-')}_id")
             self.assert_read_from(app, client, as_user, f"sort={sort}&owner=me", f"ix_items_owner_id_{columns}")
+
+    @pytest.mark.parametrize(
+        ("query", "index"),
+        [("q=00042&sort=name", "search_items"), ("min_price=49&sort=name", "price_id")],
+    )
+    def test_few_rows_are_found_by_the_index_of_their_filter(self, app, client, thousands, as_user, query, index):
+        """The rows of a rare text, or within narrow prices, are found by an index in every order."""
+        dialect, plan = self.plan(app, client, as_user, f"{API}/items?{query}")
+
+        if dialect == "mysql" and index == "search_items":
+            index = "uq_items_name"  # MariaDB has no index of parts of texts
+        assert index in plan, plan
+        assert "SCAN items" not in plan, plan
+        assert "Seq Scan" not in plan, plan
+
+    @pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+    def test_a_deletion_reads_only_its_own_grams(self, app, thousands):
+        """On SQLite the deletion of one of thousands of items does not read the whole index of the search."""
+        steps = []
+        with app.app_context(), db.engine.connect() as connection:
+            sqlite = connection.connection.driver_connection
+            sqlite.set_progress_handler(lambda: steps.append(1), 1000)
+            deleted = connection.execute(text("DELETE FROM items WHERE name_key LIKE '%00042%'"))
+            sqlite.set_progress_handler(None, 0)
+            connection.rollback()
+            connection.invalidate()  # it has lost the handler that limits its statements
+
+        assert deleted.rowcount == 1
+        assert len(steps) < 100  # thousands of instructions
+
+    @pytest.mark.parametrize("sort", BOTH_WAYS)
+    def test_a_window_is_read_from_the_index_of_its_order(self, app, client, thousands, as_user, monkeypatch, sort):
+        """If many rows match, the rows between two positions of the order's index are examined."""
+        monkeypatch.setattr(search, "FEW", 10)
+        monkeypatch.setattr(pages, "WINDOW", 100)
+        LISTING.build.cache_clear()
+        index = {"id": "PRIMARY", "name": "uq_items_name"}.get(sort.removeprefix("-"))
+
+        self.assert_read_from(
+            app, client, as_user, f"q=0&sort={sort}", index or f"ix_items_{sort.removeprefix('-')}_id"
+        )
+
+        LISTING.build.cache_clear()
 
     def assert_read_from(self, app, client, headers, query, index):
         page = client.get(f"{API}/items?limit=20&{query}", headers=headers)
