@@ -1,4 +1,4 @@
-"""Find the few rows that a filter leaves by an index of the filter's own.
+"""Find few matching rows by an index of the filter itself.
 
 Beside such an index a listing has those of its orders (app/web/pages.py).
 """
@@ -37,7 +37,10 @@ class Range:
         return dict(values)
 
     def find(self, values: Mapping[str, Any]) -> dict[str, Any] | None:
-        """The bound parameters of `ids`; None if more than FEW rows are within the limits."""
+        """The bound parameters of `ids`.
+
+        None if more than FEW rows are within the limits.
+        """
         names = frozenset(self.filters.keys() & values.keys())
         return None if read(self.ids(names, db.engine.dialect.name).limit(1).offset(FEW), values) else {}
 
@@ -46,14 +49,17 @@ class Range:
 
 
 class Search:
-    """A part of a text, in a column whose table has a primary key `id`.
+    """A part of a text in a column.
 
-    A migration makes the index (docs/add-a-resource.md).  It is of the column's grams: its runs of one, two
-    and three characters.  MariaDB and MySQL have no such index.
+    The primary key of the table is `id`.  A migration makes the index (docs/add-a-resource.md).  It is of the
+    column's grams: its runs of one, two and three characters.  MariaDB and MySQL have no such index.
     """
 
     def __init__(self, name: str, searched: Any) -> None:
-        """Declare the name of the argument, whose values are folded like the column."""
+        """Declare the name of the argument.
+
+        Its values are folded like the column.
+        """
         self.name, self.column = name, searched
         self.filters: dict[str, ColumnElement[bool]] = {name: searched.like(bindparam(name), escape=ESCAPE)}
         self.ids = cache(self._ids)
@@ -63,7 +69,10 @@ class Search:
         return {self.name: like_pattern(values[self.name]), _TEXT: values[self.name]}
 
     def find(self, values: Mapping[str, Any]) -> dict[str, Any] | None:
-        """The bound parameters of `ids`; None if more than about FEW rows match, or without an index."""
+        """The bound parameters of `ids`.
+
+        None if more than about FEW rows match, or without an index.
+        """
         dialect, grams = db.engine.dialect.name, _grams(values[_TEXT])
         if dialect == "postgresql":
             return {_GRAMS: grams} if self._estimate(values) <= FEW else None
@@ -83,9 +92,9 @@ class Search:
         return select(index.c.id).distinct().where(index.c.gram.between(grams, bindparam(_LAST)))
 
     def _estimate(self, values: Mapping[str, Any]) -> int:
-        """The number of rows that PostgreSQL expects, because it tries the pattern on a sample of the column.
+        """The number of matching rows that PostgreSQL expects.
 
-        To count them it would read the index to the end.
+        It tries the pattern on a sample of the column.  To count them it would read the index to the end.
         """
         sought = f"SELECT FROM {self.column.table.name} WHERE {self.column.name} LIKE :{self.name} ESCAPE '{ESCAPE}'"
         explained: Any = text(f"EXPLAIN (FORMAT JSON) {sought}").columns(column("plan"))

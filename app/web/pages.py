@@ -159,7 +159,10 @@ class Listing:
     def _scan(
         self, order: Order, names: frozenset[str], values: dict[str, Any], position: Sequence[Any] | None, limit: int
     ) -> Page:
-        """Examine WINDOW rows at a time, until the page is full, no row is left or the patience ends."""
+        """Examine WINDOW rows at a time.
+
+        Ends if the page is full, no row is left or the patience is over.
+        """
         until, found = time.monotonic() + self.patience, list[Any]()
         while True:
             values |= {_ROWS: 1} | order.values(_POSITION, position)
@@ -174,7 +177,7 @@ class Listing:
                 return Page(_dictionaries(found), _encode(order, position))
 
     def _build(self, order: Order, names: frozenset[str], part: "Part | Finder", *, is_first: bool) -> Statement:
-        """Build the statement that reads a part of the rows after a position."""
+        """Build the statement for a part of the rows after a position."""
         served = [one for name, one in self.filters.items() if name in names]
         others = list[ColumnElement[bool]]()
         for finder in self.finders:
@@ -235,7 +238,10 @@ def read_page(
 
 
 def _page(found: Sequence[Any], order: Order, limit: int) -> Page:
-    """The page of rows, of which one more than its limit shows that there is a next page."""
+    """The page of these rows.
+
+    One row more than its limit shows that another page follows.
+    """
     rows = _dictionaries(found[:limit])
     return Page(rows, _encode(order, [rows[-1][key.key] for key in order.keys]) if len(found) > limit else None)
 

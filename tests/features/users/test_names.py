@@ -153,7 +153,12 @@ class TestIsReserved:
 
 class TestRoutes:
     @pytest.mark.parametrize(
-        ("name", "reason"), [("gr\u0430ce", ONE_SCRIPT), ("Adm1n", RESERVED), ("latchkey", RESERVED)]
+        ("name", "reason"),
+        [
+            ("gr\u0430ce", ONE_SCRIPT),
+            ("Adm1n", RESERVED),
+            ("latchkey", RESERVED),
+        ],
     )
     def test_registration_and_rename(self, client, user, name, reason):
         """A registration and a rename refuse a bad or reserved name with 422 and the reason."""
