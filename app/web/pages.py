@@ -19,7 +19,7 @@ from itsdangerous import BadData, URLSafeSerializer
 from sqlalchemy import ColumnElement, Integer, Select, Uuid, bindparam, not_
 
 from app.data.base import db
-from app.data.search import FEW, Finder
+from app.data.search import Finder
 from app.data.statements import read, rows_after
 from app.data.types import Money, UTCDateTime
 from app.web.errors import ApiError, invalid
@@ -191,7 +191,8 @@ class Listing:
             statement = statement.where(not_(order.after(_END)))
         if not isinstance(part, Part):
             ids: Any = part.ids(frozenset(part.filters.keys() & names), order.dialect)
-            found = ids.limit(FEW + 1).subquery("found")
+            # An offset, or MATERIALIZED, makes the planner find the rows first, and only once.
+            found = ids.offset(0).cte("found").prefix_with("MATERIALIZED", dialect="postgresql")
             statement = statement.join(found, found.c.id == part.column.table.c.id)
         if not is_first:
             statement = statement.where(order.after(_POSITION))

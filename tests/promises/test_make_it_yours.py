@@ -13,12 +13,11 @@ from alembic.script import ScriptDirectory
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "make-it-yours.md").read_text()
 LEFT_OUT = shutil.ignore_patterns(".*", "__pycache__", "instance", "node_modules")
-FAST = (
+CHECKS = (
     "-n",
     "2",
     "-m",
     "not programs",
-    "tests/features",
     "tests/promises",
     "tests/databases/test_migrations.py",
     "tests/server/test_patches.py",
@@ -90,16 +89,16 @@ def git(project, *words):
 
 
 def check(project):
-    """Run ruff and the fast tests."""
+    """Run ruff and the tests of what holds for every route."""
     run(project, "ruff", "check", "--no-cache", "--force-exclude", ".")
     run(project, "ruff", "format", "--check", "--no-cache", ".")
-    run(project, "pytest", "-q", "-x", "-p", "no:cacheprovider", *FAST)
+    run(project, "pytest", "-q", "-x", "-p", "no:cacheprovider", *CHECKS)
 
 
 @pytest.mark.skipif(f"s/{NAME}/" not in PAGE, reason="the project has another name already")
 @pytest.mark.skipif(shutil.which("git") is None, reason="no git")
 def test_the_project_can_be_renamed(project):
-    """After the commands of the page, the old name is gone, and ruff and the fast tests pass."""
+    """After the commands of the page, the old name is gone, and ruff and these tests pass."""
     git(project, "init")
     git(project, "add", ".")
     follow(project, section("Rename the project"))
@@ -113,7 +112,7 @@ def test_the_project_can_be_renamed(project):
     "title", ["Delete the sample resource", "Delete the idempotency keys", "Delete the metrics and traces"]
 )
 def test_a_part_can_be_deleted(title, project):
-    """After the edits of the page, ruff, the migrations and the fast tests pass."""
+    """After the edits of the page, ruff, the migrations and these tests pass."""
     follow(project, section(title))
     run(project, "flask", "--app", "wsgi", "openapi", "write", "openapi.json")
     run(project, "flask", "--app", "wsgi", "errors", "write", "docs/errors.md")

@@ -221,7 +221,7 @@ def cache_sizes():
     """The caches of the program, with their numbers of entries."""
     wrappers = [found for found in gc.get_objects() if isinstance(found, _lru_cache_wrapper)]
     wrappers = [found for found in wrappers if isroutine(found.__wrapped__)]  # not the statements of a connection
-    return [(found, found.cache_info().currsize) for found in wrappers if found.__module__.startswith("app.")]
+    return {found: found.cache_info().currsize for found in wrappers if found.__module__.startswith("app.")}
 
 
 def test_a_search_leaves_every_cache_as_it_was(client, as_admin):

@@ -69,6 +69,15 @@ class TestFilters:
         assert [item["name"] for item in get(client, as_user, {"q": "über"})["items"]] == ["ÜBER"]
         assert get(client, as_user, {"q": "lamp"})["items"] == []
 
+    def test_an_estimate_that_is_too_low_loses_no_row(self, app, client, monkeypatch):
+        """If more names match than the planner of PostgreSQL expects, the last of them is found too."""
+        add_rows(app, Item, [{"name": f"Thing {number}"} for number in range(search.FEW + 100)])
+        monkeypatch.setattr(search.Search, "_estimate", lambda *_: 0)
+
+        [newest] = get(client, {}, {"q": "thing", "sort": "-id", "limit": 1})["items"]
+
+        assert newest["name"] == f"Thing {search.FEW + 99}"
+
     def test_rows_of_another_program_are_found(self, app, client, many):
         """A row that another release inserts, renames or deletes is found by its present name only."""
         changes = {
