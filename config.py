@@ -28,10 +28,9 @@ from config_rules import (
     DatabaseUrl,
     IpAddress,
     Printable,
-    secret_problem,
-    stored_secret,
     unreadable,
 )
+from config_secrets import read_secrets, secret_problem, stored_secret
 
 ROOT = Path(__file__).parent
 INSTANCE = ROOT / "instance"
@@ -269,7 +268,7 @@ def load_config() -> Config:
     """
     env = Env(eager=False)
     config = _class_of_environment(env)()
-    from_files, problems = _read_secrets(env)
+    from_files, problems = read_secrets(env, config.SECRETS, ROOT)
     for setting, hint in get_type_hints(type(config), include_extras=True).items():
         if get_origin(hint) is not ClassVar:
             kind, rule = _kind_and_rule(hint)
@@ -307,24 +306,6 @@ def _class_of_environment(env: Env) -> type[Config]:
         if env.str("APP_ENV", name) != name:
             raise ConfigError({"APP_ENV": "cannot be set in .env, which is for development; set it in the environment"})
     return CONFIGS[name]
-
-
-def _read_secrets(env: Env) -> tuple[dict[str, str], dict[str, str]]:
-    """The secrets in files (`JWT_SECRET_KEY_FILE`), and the problems, by setting."""
-    found: dict[str, str] = {}
-    problems: dict[str, str] = {}
-    for name in Config.SECRETS:
-        path = env.str(f"{name}_FILE", "")
-        if not path:
-            continue
-        if env.str(name, ""):
-            problems[name] = f"is set beside {name}_FILE; unset one of them"
-        try:
-            found[name] = (ROOT / path).read_text("utf-8").rstrip("\r\n")  # editors and `echo` add a line end
-        except (OSError, ValueError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-            problems[f"{name}_FILE"] = f"names a file that cannot be read ({reason}); make it readable for the service"
-    return found, problems
 
 
 def _checked(setting: str, value: str, rule: Validator | None, problems: dict[str, str]) -> str:

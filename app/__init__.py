@@ -26,7 +26,7 @@ from app.tokens.cli import keys_cli
 from app.users import passwords
 from app.users.cli import users_cli
 from app.users.routes import blp as users_blp
-from app.web import errors, logs, openapi, pages, proxies, request
+from app.web import cursors, errors, logs, openapi, proxies, request
 from app.web.fields import ErrorSchema
 
 __version__ = "0.1.0"
@@ -79,7 +79,7 @@ def create_app(config: object) -> Flask:
     api.ERROR_SCHEMA = ErrorSchema
     api.init_app(app)
     openapi.prepare(app, locations.security_schemes(app))
-    pages.init_app(app, keys.derivation_secrets)
+    cursors.init_app(app, keys.derivation_secrets)
 
     # Features.
     for blueprint in BLUEPRINTS:

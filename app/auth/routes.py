@@ -28,6 +28,13 @@ from app.data.errors import unique_or
 from app.data.expiry import prune_some
 from app.sessions.service import end_session
 from app.tokens.caller import caller, is_anonymous, presented_sessions
+from app.tokens.cookies import (
+    came_by_cookie,
+    clear_cookies,
+    expire_cookies,
+    has_cookies,
+    require_cookies,
+)
 from app.tokens.guards import (
     fresh_login_required,
     live_login_optional,
@@ -36,13 +43,6 @@ from app.tokens.guards import (
     switched_on,
 )
 from app.tokens.issuing import Grant, issue_tokens
-from app.tokens.locations import (
-    came_by_cookie,
-    clear_cookies,
-    expire_cookies,
-    has_cookies,
-    require_cookies,
-)
 from app.users.models import User
 from app.users.password_rules import resembles
 from app.users.passwords import hash_password, hashing_slot

@@ -11,8 +11,8 @@ from app.data.types import utcnow
 from app.sessions.schemas import EndSessionsArgs, SessionPageSchema, StateSchema
 from app.sessions.service import end_sessions, list_living_sessions
 from app.tokens.caller import caller
+from app.tokens.cookies import came_by_cookie, clear_cookies, csrf_value
 from app.tokens.guards import fresh_admin_required, fresh_login_required, fresh_login_required_unless, login_required
-from app.tokens.locations import came_by_cookie, clear_cookies, csrf_value
 from app.users.models import User
 from app.web.blueprint import Blueprint
 from app.web.errors import ApiError, Code, concealed

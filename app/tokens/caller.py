@@ -16,7 +16,8 @@ from werkzeug.local import LocalProxy
 from app.auth.models import RevokedToken, Session
 from app.data.statements import read
 from app.data.types import utcnow
-from app.tokens.locations import check_csrf, find_token, presented_tokens
+from app.tokens.cookies import check_csrf
+from app.tokens.locations import find_token, presented_tokens
 from app.tokens.verification import VerifiedToken, verify
 from app.users.models import User
 from app.users.schemas import UserSchema

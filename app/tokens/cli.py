@@ -8,7 +8,8 @@ import click
 from flask import current_app
 
 from app.data.types import utcnow
-from app.tokens.key_set import KINDS, SECRET_KID, KeySetError, activate_key, generate_key, read_key_set, retire_key
+from app.tokens.key_changes import activate_key, generate_key, retire_key
+from app.tokens.key_set import KINDS, SECRET_KID, KeySetError, read_key_set
 from app.web.commands import Group
 from app.web.logs import log_event
 

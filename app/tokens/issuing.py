@@ -9,8 +9,8 @@ from flask import current_app
 
 from app.data.types import utcnow
 from app.tokens import keys
+from app.tokens.cookies import csrf_value, set_cookies
 from app.tokens.key_set import Key
-from app.tokens.locations import csrf_value, set_cookies
 from app.tokens.verification import remember
 
 

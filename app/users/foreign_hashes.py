@@ -106,6 +106,13 @@ def work_of(password_hash: str) -> int | None:
     return None
 
 
+def parameters_of(password_hash: str) -> str:
+    """The beginning of a hash of any kind, up to its salt."""
+    if password_hash.startswith(BCRYPT_START):
+        return password_hash[:BCRYPT_PREFIX]
+    return password_hash.rpartition("$")[0].rpartition("$")[0] + "$"
+
+
 def _decoded(text: str) -> bytes | None:
     """Base64 without padding, with `+` or, as in passlib, `.`."""
     try:

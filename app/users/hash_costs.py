@@ -54,9 +54,9 @@ class Dearest:
             self.cost = max(self.cost, cost, key=lambda known: known.work)
 
     def beyond(self, spent: Cost | None) -> Cost | None:
-        """What is left to spend after a hash of this cost.
+        """The cost that a refusal must still spend after a hash.
 
-        None for nothing.
+        None if the hash cost enough.
 
         Args:
             spent: None where nothing was hashed.

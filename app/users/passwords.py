@@ -13,11 +13,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from app.data.statements import read
 from app.data.text import TextTooLongError, normalized
 from app.users.foreign_hashes import (
-    BCRYPT_PREFIX,
-    BCRYPT_START,
     fault_of,
     imported_argon2,
     is_foreign,
+    parameters_of,
     verify_foreign,
     work_of,
 )
@@ -202,13 +201,6 @@ def _meet_stored_hashes(dearest: Dearest) -> None:
             cost = cost_of(found)
             if cost:
                 dearest.meet(cost)
-            met.append(_prefix(found) if cost else found)
+            met.append(parameters_of(found) if cost else found)
     except SQLAlchemyError as error:
         current_app.logger.warning("The costs of the stored hashes could not be read: %s", type(error).__name__)
-
-
-def _prefix(password_hash: str) -> str:
-    """The hash without salt and digest."""
-    if password_hash.startswith(BCRYPT_START):
-        return password_hash[:BCRYPT_PREFIX]
-    return password_hash.rpartition("$")[0].rpartition("$")[0] + "$"

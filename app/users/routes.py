@@ -11,8 +11,8 @@ from app.data.search import Search
 from app.data.statements import write
 from app.sessions.service import end_sessions
 from app.tokens.caller import caller
+from app.tokens.cookies import clear_cookies
 from app.tokens.guards import admin_required, fresh_admin_required, fresh_login_required, login_required, switched_on
-from app.tokens.locations import clear_cookies
 from app.users.models import User, username_key
 from app.users.schemas import OwnChangesSchema, UserChangesSchema, UserPageArgs, UserPageSchema, UserSchema
 from app.users.service import is_password, keep_an_admin, lock_admins

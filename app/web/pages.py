@@ -3,26 +3,20 @@
 Page 10,000 costs what page 1 costs, and an insert meanwhile neither repeats nor skips a row.
 """
 
-import hashlib
 import time
-from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
-from decimal import Decimal
+from collections.abc import Mapping, Sequence
 from enum import Enum
 from functools import lru_cache, partial
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
-from uuid import UUID
 
-from flask import Flask, current_app, request
-from itsdangerous import BadData, URLSafeSerializer
-from sqlalchemy import ColumnElement, Integer, Select, Uuid, bindparam, not_
+from flask import request
+from sqlalchemy import ColumnElement, Integer, Select, bindparam, not_
 
 from app.data.base import db
 from app.data.search import Finder
 from app.data.statements import read, rows_after
-from app.data.types import Money, UTCDateTime
-from app.web.errors import ApiError, invalid
+from app.web.cursors import decode, encode
 from app.web.request import query
 
 PAGE_HEADERS = {
@@ -37,19 +31,6 @@ STATEMENTS = 256  # that a listing keeps
 WINDOW = 2000  # rows that are examined at once
 PATIENCE = 0.05  # seconds
 STRANGERS_PATIENCE = 0.002  # for listings that need no token
-NOT_A_CURSOR = "Not a cursor of this listing and order."
-# JSON has all other types.
-_READERS: dict[type, Any] = {Money: Decimal, UTCDateTime: datetime.fromisoformat, Uuid: UUID}
-
-
-def init_app(app: Flask, secrets: Callable[[], tuple[bytes, ...]]) -> None:
-    """Sign cursors with keys derived from these secrets.
-
-    Args:
-        app: the application.
-        secrets: returns the secrets in force; the last one signs, all of them verify.
-    """
-    app.extensions["cursor_secrets"] = secrets
 
 
 Statement = Select[*tuple[Any, ...]]
@@ -140,20 +121,17 @@ class Listing:
         cursor, sort = values.pop("cursor", None), values.pop("sort", next(iter(self.orders)))
         limit, names = values.pop("limit"), frozenset(values)
         order = Order(self.orders[sort.removeprefix("-")], sort.startswith("-"), db.engine.dialect.name)
-        position = None if cursor is None else _decode(cursor, order)
-        finders = [one for one in self.finders if one.filters.keys() & names]
-        for finder in finders:
+        position = None if cursor is None else decode(cursor, order.name, order.keys)
+        asked = [finder for finder in self.finders if finder.filters.keys() & names]
+        for finder in asked:
             values |= finder.values(values)
-        part: Part | Finder = Part.all
-        for part in (one for one in finders if one.column is not order.keys[0]):
-            if (found := part.find(values)) is not None:
-                values |= found
-                break
-        else:
-            if part is not Part.all:
-                return self._scan(order, names, values, position, limit)
+        unserved = [finder for finder in asked if finder.column is not order.keys[0]]  # by the index of the order
+        found = ((finder, bound) for finder in unserved if (bound := finder.find(values)) is not None)
+        part, bound = next(found, (Part.all, {}))
+        if unserved and part is Part.all:
+            return self._scan(order, names, values, position, limit)
         statement = self.build(order, names, part, is_first=position is None)
-        values |= {_ROWS: limit + 1} | order.values(_POSITION, position)
+        values |= bound | {_ROWS: limit + 1} | order.values(_POSITION, position)
         return _page(read(statement, values), order, limit)
 
     def _scan(
@@ -174,7 +152,7 @@ class Listing:
                 return _page(found, order, limit)
             position = end
             if time.monotonic() > until:
-                return Page(_dictionaries(found), _encode(order, position))
+                return Page(_dictionaries(found), encode(order.name, position))
 
     def _build(self, order: Order, names: frozenset[str], part: "Part | Finder", *, is_first: bool) -> Statement:
         """Build the statement for a part of the rows after a position."""
@@ -232,7 +210,7 @@ def read_page(
     """
     order, position = Order(keys, descending, db.engine.dialect.name), None
     if cursor is not None:
-        position = _decode(cursor, order)
+        position = decode(cursor, order.name, order.keys)
         statement = statement.where(order.after(_POSITION))
     bound = {**(values or {}), _ROWS: limit + 1, **order.values(_POSITION, position)}
     return _page(read(order.sorted(statement), bound), order, limit)
@@ -244,39 +222,9 @@ def _page(found: Sequence[Any], order: Order, limit: int) -> Page:
     One row more than its limit shows that another page follows.
     """
     rows = _dictionaries(found[:limit])
-    return Page(rows, _encode(order, [rows[-1][key.key] for key in order.keys]) if len(found) > limit else None)
+    return Page(rows, encode(order.name, [rows[-1][key.key] for key in order.keys]) if len(found) > limit else None)
 
 
 def _dictionaries(found: Sequence[Any]) -> list[dict[str, Any]]:
     names = found[0]._fields if found else ()
     return [dict(zip(names, row, strict=True)) for row in found]
-
-
-@lru_cache(maxsize=1)
-def _signer(secrets: tuple[bytes, ...]) -> URLSafeSerializer:
-    """Signs cursors, so that a client cannot make its own."""
-    options = {"key_derivation": "hmac", "digest_method": hashlib.sha256}
-    return URLSafeSerializer(list(secrets), salt="cursor", signer_kwargs=options)
-
-
-def _encode(order: Order, position: Sequence[Any]) -> str:
-    written = [value if isinstance(value, int | str) else str(value) for value in position]
-    return str(_signer(current_app.extensions["cursor_secrets"]()).dumps([order.name, written]))
-
-
-def _decode(cursor: str, order: Order) -> list[Any]:
-    try:
-        signed_order, position = _signer(current_app.extensions["cursor_secrets"]()).loads(cursor)
-    except BadData:
-        raise _not_a_cursor() from None
-    if signed_order != order.name:
-        raise _not_a_cursor()
-    return [_READERS.get(type(key.type), _unchanged)(one) for key, one in zip(order.keys, position, strict=True)]
-
-
-def _unchanged(value: Any) -> Any:
-    return value
-
-
-def _not_a_cursor() -> ApiError:
-    return invalid("query", "cursor", NOT_A_CURSOR)

@@ -14,7 +14,7 @@ import app
 
 ROOT = Path(__file__).parents[2]
 MODULES = sorted((ROOT / "app").rglob("*.py"))
-OURS = {"app", "config", "config_rules", "server", "wsgi"}
+OURS = {"app", "config", "config_rules", "config_secrets", "server", "wsgi"}
 SERVER = sorted((ROOT / "server").glob("*.py"))
 
 # A file imports from its own layer or from a lower one.  The first pattern that matches a module gives the height and
@@ -233,7 +233,7 @@ class TestAddAResource:
     @pytest.mark.programs
     def test_works(self, blocks, tmp_path):
         """The new resource is migrated, documented and served."""
-        for name in ("app", "migrations", "config.py", "config_rules.py", "wsgi.py"):
+        for name in ("app", "migrations", "config.py", "config_rules.py", "config_secrets.py", "wsgi.py"):
             source = ROOT / name
             copy = shutil.copytree if source.is_dir() else shutil.copy
             copy(source, tmp_path / name)

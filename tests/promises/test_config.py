@@ -20,7 +20,7 @@ import config
 from app import create_app
 from app.data.base import db
 from config import Config, ConfigError, DevelopmentConfig, ProductionConfig, TestingConfig, load_config
-from config_rules import secret_problem
+from config_secrets import secret_problem
 from support.serving import copy_of_the_project, environment
 
 ROOT = Path(__file__).parents[2]

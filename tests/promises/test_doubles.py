@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from typing import get_args, get_type_hints
 
-import config_rules
+import config_secrets
 from app.tokens import claims, key_set
 from app.web.codes import Code
 from app.web.request import MAX_HEADERS, SECURITY_HEADERS
@@ -15,8 +15,8 @@ ROOT = Path(__file__).parent.parent.parent
 
 
 def test_the_minimum_length_of_a_secret():
-    """`config_rules` and `key_set` have the same minimum length of a secret (RFC 7518)."""
-    assert config_rules.MIN_SECRET_BYTES == key_set.MIN_SECRET_BYTES
+    """`config_secrets` and `key_set` have the same minimum length of a secret (RFC 7518)."""
+    assert config_secrets.MIN_SECRET_BYTES == key_set.MIN_SECRET_BYTES
 
 
 def test_the_longest_life_of_a_token():

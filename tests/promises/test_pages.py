@@ -13,7 +13,7 @@ from app.data import search
 from app.data.base import db
 from app.data.search import Range
 from app.data.types import utcnow
-from app.tokens.key_set import activate_key, generate_key, retire_key
+from app.tokens.key_changes import activate_key, generate_key, retire_key
 from app.web import pages
 from app.web.pages import STATEMENTS, Listing, read_page
 from support.api import API, error

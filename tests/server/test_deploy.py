@@ -17,7 +17,7 @@ from sqlalchemy.exc import ProgrammingError
 
 from app.data.connections import database_url
 from config import Config
-from config_rules import secret_problem
+from config_secrets import secret_problem
 from support.api import API, PASSWORD
 from support.databases import absent, bundled_server, named_server
 from support.programs import tool

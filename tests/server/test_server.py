@@ -17,7 +17,7 @@ import pytest
 from jwt import get_unverified_header
 
 from app.data.types import utcnow
-from app.tokens.key_set import activate_key, generate_key
+from app.tokens.key_changes import activate_key, generate_key
 from support import secrets_in_logs
 from support.api import PASSWORD
 from support.databases import fresh_database
@@ -252,7 +252,7 @@ before = set(sys.modules)
 import wsgi
 
 def is_ours(name):
-    return name.partition(".")[0] in ("app", "config", "config_rules", "wsgi")
+    return name.partition(".")[0] in ("app", "config", "config_rules", "config_secrets", "wsgi")
 
 print(len(list(filter(is_ours, before))), sum(not is_ours(name) for name in set(sys.modules) - before))
 """

@@ -84,7 +84,7 @@ def copy_of_the_project(folder: Path) -> Path:
     """A copy whose `.env` and `server/` a test can change."""
     copy = folder / "copy"
     copy.mkdir()
-    for name in ("app", "migrations", "config.py", "config_rules.py", "wsgi.py"):
+    for name in ("app", "migrations", "config.py", "config_rules.py", "config_secrets.py", "wsgi.py"):
         (copy / name).symlink_to(ROOT / name)
     shutil.copy(ROOT / "gunicorn.conf.py", copy)
     shutil.copytree(ROOT / "server", copy / "server")

@@ -12,7 +12,7 @@ from sqlalchemy import text
 from app.data.base import db
 from app.data.types import utcnow
 from app.system import doctor
-from app.tokens.key_set import generate_key
+from app.tokens.key_changes import generate_key
 from support.api import make_admin, sign_up
 from support.databases import at_version
 

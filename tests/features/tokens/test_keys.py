@@ -22,7 +22,8 @@ from app.data.base import db
 from app.data.types import utcnow
 from app.tokens import keys
 from app.tokens.issuing import Grant, issue_tokens
-from app.tokens.key_set import KINDS, KeySetError, activate_key, generate_key, read_key_set, retire_key
+from app.tokens.key_changes import activate_key, generate_key, retire_key
+from app.tokens.key_set import KINDS, KeySetError, read_key_set
 from app.tokens.keys import load_keys
 from config import TestingConfig
 from support.api import claims, error, log_in, me, refresh

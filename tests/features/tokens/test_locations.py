@@ -7,7 +7,7 @@ import pytest
 import time_machine
 
 from app.data.types import utcnow
-from app.tokens import locations
+from app.tokens import cookies
 from support.api import API, PASSWORD, bearer, claims, error, log_in, make_admin, me, refresh
 
 ACCESS, REFRESH = "access_token_cookie", "refresh_token_cookie"
@@ -175,9 +175,9 @@ class TestTwice:
     def test_is_malformed(self, app, user, name, method, path):
         """A cookie of ours that comes twice is 400, whatever its values are."""
         client = app.test_client(use_cookies=False)
-        for cookies in (f"{name}=x; a=b; {name}=y", f"{name}=x;{name} =x", f"{name}=x, {name}"):
+        for sent in (f"{name}=x; a=b; {name}=y", f"{name}=x;{name} =x", f"{name}=x, {name}"):
             for headers in ({}, user.headers):
-                response = client.open(f"{API}/{path}", method=method, headers={"Cookie": cookies, **headers})
+                response = client.open(f"{API}/{path}", method=method, headers={"Cookie": sent, **headers})
                 assert error(response) == (400, "bad_request")
 
     @pytest.mark.parametrize("path", ["login", "fresh-login"])
@@ -348,7 +348,7 @@ class TestAnswers:
         gc.collect()
 
         functions = (one.__qualname__ for one in gc.get_objects() if type(one) is FunctionType)
-        assert [name for name in functions if name.startswith(f"{locations.set_cookies.__qualname__}.<locals>")] == []
+        assert [name for name in functions if name.startswith(f"{cookies.set_cookies.__qualname__}.<locals>")] == []
 
     def test_a_cookie_is_answered_by_cookie(self, browser):
         """New tokens go into cookies if the request had cookies."""

@@ -42,7 +42,7 @@ print(json.dumps([[user["display_name"] for user in seen], too_long, "display_na
 @pytest.fixture
 def project(tmp_path):
     """A copy of the project with the edits of the page."""
-    for name in ("app", "migrations", "config.py", "config_rules.py", "wsgi.py", "pyproject.toml"):
+    for name in ("app", "migrations", "config.py", "config_rules.py", "config_secrets.py", "wsgi.py", "pyproject.toml"):
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
         copy(ROOT / name, tmp_path / name)
     for path, text in re.findall(r"```python edit=(\S+)\n(.*?)```", PAGE, re.DOTALL):

@@ -150,7 +150,7 @@ class TestDearest:
         ],
     )
     def test_the_rest_is_spent(self, whole, spent, left):
-        """What is left has the work that is missing, with no more memory than the dearest hash."""
+        """The rest has the missing work, and no more memory than the dearest hash."""
         assert Dearest(whole).beyond(spent) == left
 
     @pytest.mark.parametrize(("number", "work"), [(1, 80), (2, 40), (16, 20)])
