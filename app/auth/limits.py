@@ -16,8 +16,8 @@ from sqlalchemy import Connection, bindparam, select
 from app.auth.models import Session
 from app.auth.throttle import DAY, Admits, Counter, counter_key, delete_counters, never, reserve, settle
 from app.data.base import db
-from app.data.types import UTCDateTime, utcnow
-from app.tokens.caller import idle_since
+from app.data.types import utcnow
+from app.tokens.caller import IS_ALIVE, alive_at
 from app.web.errors import ApiError, Code
 from app.web.logs import log_event
 from app.web.networks import network_of
@@ -103,22 +103,12 @@ def _account(user_id: int) -> str:
     return f"user {user_id}"
 
 
-_ADDRESSES = (
-    select(Session.ip_address)
-    .where(
-        Session.user_id == bindparam("user"),
-        Session.expires_at > bindparam("now", type_=UTCDateTime),
-        Session.last_used_at > bindparam("idle_since", type_=UTCDateTime),
-    )
-    .distinct()
-)
+_ADDRESSES = select(Session.ip_address).where(Session.user_id == bindparam("user"), *IS_ALIVE).distinct()
 
 
 def _has_session(user_id: int, network: str, connection: Connection) -> bool:
     """Whether the user has a living session from this network."""
-    now = utcnow()
-    values = {"user": user_id, "now": now, "idle_since": idle_since(now)}
-    addresses = connection.scalars(_ADDRESSES, values).all()
+    addresses = connection.scalars(_ADDRESSES, {"user": user_id, **alive_at(utcnow())}).all()
     return network in map(network_of, addresses)
 
 

@@ -2,14 +2,12 @@ from typing import Any
 from uuid import UUID
 
 from flask import request
-from sqlalchemy import delete
 
 from app.auth.models import Session
 from app.data.base import db
-from app.data.statements import write
 from app.data.types import utcnow
 from app.sessions.schemas import EndSessionsArgs, SessionPageSchema, StateSchema
-from app.sessions.service import end_sessions, list_living_sessions
+from app.sessions.service import end_session_of, end_sessions, list_living_sessions
 from app.tokens.caller import caller
 from app.tokens.cookies import came_by_cookie, clear_cookies, csrf_value
 from app.tokens.guards import fresh_admin_required, fresh_login_required, fresh_login_required_unless, login_required
@@ -89,7 +87,7 @@ def delete_session(session_id: UUID) -> dict[str, str]:
 
     Another one than the current needs a fresh token.
     """
-    if not write(delete(Session).where(Session.id == session_id, Session.user_id == caller.id)):
+    if not end_session_of(caller.id, session_id):
         raise concealed() if db.session.get(Session, session_id) else ApiError(Code.not_found)
     db.session.commit()
     log_event("session_ended", session_id=session_id)

@@ -12,19 +12,15 @@ from app.data.base import db
 from app.data.statements import write
 from app.data.types import utcnow
 from app.sessions.schemas import SessionSchema
-from app.tokens.caller import idle_since
+from app.tokens.caller import IS_ALIVE, alive_at
 from app.web.pages import Listing, Page
 
 _table = cast("Table", Session.__table__)
 _sessions = _table.c
 LISTING = Listing(  # the index on user_id is enough, because MAX_SESSIONS bounds the rows of a user
-    select(*SessionSchema(exclude=["current"]).columns(Session)),
+    select(*SessionSchema(exclude=["current"]).columns(Session)).where(*IS_ALIVE),
     orders={"created_at": (_sessions.created_at, _sessions.id)},
-    filters={
-        "user_id": _sessions.user_id == bindparam("user_id"),
-        "now": _sessions.expires_at > bindparam("now"),
-        "idle_since": _sessions.last_used_at > bindparam("idle_since"),
-    },
+    filters={"user_id": _sessions.user_id == bindparam("user_id")},
 )
 
 
@@ -38,8 +34,7 @@ def list_living_sessions(user_id: int, args: Mapping[str, Any], *, current: uuid
             Its refreshes stay hidden, because a thief of its tokens must not learn when to use them.
     """
     now = utcnow()
-    filters = {"user_id": user_id, "now": now, "idle_since": idle_since(now)}
-    page = LISTING.read({**args, **filters, "sort": "-created_at"})
+    page = LISTING.read({**args, **alive_at(now), "user_id": user_id, "sort": "-created_at"})
     for row in page.rows:
         row["current"] = row["id"] == current
         if row["current"]:
@@ -50,6 +45,14 @@ def list_living_sessions(user_id: int, args: Mapping[str, Any], *, current: uuid
 def end_session(session_id: uuid.UUID) -> None:
     """End a session.  Its tokens are refused from the next request on."""
     write(delete(Session).where(Session.id == session_id))
+
+
+def end_session_of(user_id: int, session_id: uuid.UUID) -> bool:
+    """End a session of this user.
+
+    False if the user has none with this id.
+    """
+    return bool(write(delete(Session).where(Session.id == session_id, Session.user_id == user_id)))
 
 
 def end_sessions(user_id: int, *, but: uuid.UUID | None = None) -> int:
@@ -67,8 +70,7 @@ _LONGEST_UNUSED = (
     .where(
         _sessions.user_id == bindparam("of"),
         _sessions.id != bindparam("kept"),
-        _sessions.expires_at > bindparam("now"),
-        _sessions.last_used_at > bindparam("idle_since"),
+        *IS_ALIVE,
     )
     .order_by(_sessions.last_used_at.desc(), _sessions.id)
     .offset(bindparam("others", type_=Integer))
@@ -89,7 +91,7 @@ def end_longest_unused(user_id: int, *, most: int, kept: uuid.UUID, now: datetim
     Returns:
         The number of ended sessions.
     """
-    values = {"of": user_id, "kept": kept, "others": most - 1, "now": now, "idle_since": idle_since(now)}
+    values = {"of": user_id, "kept": kept, "others": most - 1, **alive_at(now)}
     # Read first: on MariaDB, a subquery of the DELETE locks sessions of other users, and deadlocks with their logins.
     ids = db.session.scalars(_LONGEST_UNUSED, values).all()
     return sum(

@@ -52,11 +52,16 @@ def is_anonymous() -> bool:
     return g.caller is None
 
 
-# The one query of every authenticated request.  No row: the user is gone or
-# inactive, or the session is over, or the token was logged out.
 _users, _sessions, _revoked = (
     model.__table__.c for model in (User, Session, RevokedToken)
 )  # columns make rows, not objects
+# Whether a session is alive.  `alive_at` has the parameters.
+IS_ALIVE = (
+    _sessions.expires_at > bindparam("now"),
+    _sessions.last_used_at > bindparam("idle_since"),
+)
+# The one query of every authenticated request.  No row: the user is gone or
+# inactive, or the session is over, or the token was logged out.
 _LIVE_CALLER = select(
     *UserSchema().columns(User, "id", "username", "is_admin", "is_active"),
     _sessions.id.label("session_id"),
@@ -67,18 +72,20 @@ _LIVE_CALLER = select(
     _users.is_active,
     _sessions.id == bindparam("session_id"),
     _sessions.user_id == _users.id,
-    _sessions.expires_at > bindparam("now"),
-    _sessions.last_used_at > bindparam("idle_since"),
+    *IS_ALIVE,
     ~exists().where(_revoked.jti == bindparam("jti")),
 )
 _NAMES = _LIVE_CALLER.selected_columns.keys()  # computed once, because asking each row for its names is slow
 _EPOCH = datetime.fromtimestamp(0, UTC)
 
 
-def idle_since(now: datetime) -> datetime:
-    """The sessions that were last used before this time have ended (`SESSION_IDLE`)."""
+def alive_at(now: datetime) -> dict[str, datetime]:
+    """The bound parameters of `IS_ALIVE`.
+
+    A session that was last used before `idle_since` has ended (`SESSION_IDLE`).
+    """
     seconds: int = current_app.config["SESSION_IDLE"]
-    return now - timedelta(seconds=seconds) if seconds else _EPOCH
+    return {"now": now, "idle_since": now - timedelta(seconds=seconds) if seconds else _EPOCH}
 
 
 def authenticate(*, refresh: bool = False, optional: bool = False) -> None:
@@ -125,9 +132,8 @@ def find_caller(token: VerifiedToken) -> bool:
 
 
 def _live_caller(token: VerifiedToken) -> Row[*tuple[Any, ...]] | None:
-    now = utcnow()
     identity = {"user_id": token.user_id, "session_id": token.session_id, "jti": token.jti}
-    rows = read(_LIVE_CALLER, {**identity, "now": now, "idle_since": idle_since(now)})
+    rows = read(_LIVE_CALLER, identity | alive_at(utcnow()))
     return rows[0] if rows else None
 
 

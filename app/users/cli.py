@@ -5,15 +5,13 @@ from uuid import UUID
 
 import click
 from marshmallow import Schema, ValidationError
-from sqlalchemy import delete, select
+from sqlalchemy import select
 
 from app.auth.limits import unlock
-from app.auth.models import Session
 from app.data.base import db
 from app.data.errors import unique_or
-from app.data.statements import write
 from app.data.text import TextTooLongError
-from app.sessions.service import end_sessions, list_living_sessions
+from app.sessions.service import end_session_of, end_sessions, list_living_sessions
 from app.users.importing import UserFile
 from app.users.models import User, username_key
 from app.users.password_rules import resembles
@@ -177,7 +175,7 @@ def log_out(name: str, session_id: UUID | None) -> None:
         log_event("session_ended", user_id=user.id, sessions="all", number=number, by="command line")
         click.echo(f"Ended {number} session(s) of {name}.")
         return
-    if not write(delete(Session).where(Session.id == session_id, Session.user_id == user.id)):
+    if not end_session_of(user.id, session_id):
         raise click.ClickException(f"{name} has no session {session_id}. See `flask users sessions {name}`.")
     db.session.commit()
     log_event("session_ended", user_id=user.id, session_id=session_id, by="command line")
