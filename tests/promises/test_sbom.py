@@ -15,7 +15,9 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[2]
-PERMISSIVE = re.compile(r"MIT(-0)?|BSD-[23]-Clause|Apache-2\.0|PSF-2\.0|License :: OSI Approved :: BSD License")
+PERMISSIVE = re.compile(
+    r"MIT(-0)?|BSD-[23]-Clause|Apache-2\.0|PSF-2\.0|CNRI-Python|License :: OSI Approved :: BSD License"
+)
 
 pytestmark = pytest.mark.programs
 
@@ -64,10 +66,10 @@ def components(bills):
 
 
 def licences(component):
-    """The licences of a component.  A choice (`A OR B`) is one licence if both are permissive."""
+    """The licences of a component: each one of a choice (`A OR B`) and of a list (`A AND B`)."""
     for choice in component["licenses"]:
         found = choice.get("expression") or choice["license"].get("id") or choice["license"]["name"]
-        yield from found.split(" OR ")
+        yield from re.split(" OR | AND ", found)
 
 
 def test_it_lists_every_production_package(components, pinned):

@@ -19,6 +19,7 @@ from support.machines import call
 from support.serving import ROOT, serving
 
 Call = Callable[..., tuple[int, Any]]
+AUDIENCE = TestingConfig.FORMER_AUDIENCE  # both releases accept it during an upgrade (docs/operations.md)
 SCRIPTS = ScriptDirectory(ROOT / "migrations")
 
 
@@ -65,7 +66,7 @@ def old(migrated: Flask, code_of_before: Path) -> Iterator[Call]:
     shared = {name: migrated.config[name] for name in ("DATABASE_URL", "JWT_SECRET_KEY")}
     # Not /health/ready, because an old release may accept only its own schema.
     with (
-        serving(code_of_before, "/health/live", APP_ENV="testing", **shared) as (port, _process),
+        serving(code_of_before, "/health/live", APP_ENV="testing", JWT_AUDIENCE=AUDIENCE, **shared) as (port, _process),
         closing(HTTPConnection("127.0.0.1", port, timeout=30)) as connection,
     ):
         yield lambda *request, **headers: call(connection, *request, **headers)
@@ -73,8 +74,8 @@ def old(migrated: Flask, code_of_before: Path) -> Iterator[Call]:
 
 @pytest.fixture
 def new(another: Callable[..., Flask]) -> Call:
-    """Calls this release, with the audience that the release before accepts (docs/operations.md)."""
-    return calls(another(JWT_AUDIENCE=TestingConfig.FORMER_AUDIENCE).test_client())
+    """Calls this release, with the audience of the release before."""
+    return calls(another(JWT_AUDIENCE=AUDIENCE).test_client())
 
 
 def calls(client: FlaskClient) -> Call:
